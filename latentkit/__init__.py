@@ -1,0 +1,87 @@
+"""latentkit: what is in a generator's latent space, and where is it good?
+
+Every public name is at the top level and is imported when first used, so that `import latentkit` and
+the command's `--help` stay quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "priors": ("Empirical", "Normal", "Prior", "Sphere", "Uniform"),
+    "protocols": ("Critic", "Encoder", "Generator", "condition", "wrap"),
+    "curves": ("Curve", "interpolate", "lerp", "loop", "slerp", "tour"),
+    "arithmetic": ("analogy", "combine", "mean", "vicinity"),
+    "directions": ("Direction", "mean_difference"),
+    "sampling.generate": ("generate", "stream"),
+    "sampling.truncate": ("truncate", "truncated_sample"),
+    "calibration": ("Calibration", "calibrate", "score"),
+    "quality": ("QualityMap", "quality_map"),
+    "metrics": ("SampleQuality", "sample_quality"),
+    "projection": ("Projection", "project"),
+    "checkpoint": ("Checkpoint", "load"),
+    "animation": ("Animation", "animate"),
+    "reports": ("report",),
+    "errors": ("LatentkitError",),
+}
+_MODULES = {name: f"latentkit.{home}" for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'latentkit' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from latentkit.animation import Animation as Animation
+    from latentkit.animation import animate as animate
+    from latentkit.arithmetic import analogy as analogy
+    from latentkit.arithmetic import combine as combine
+    from latentkit.arithmetic import mean as mean
+    from latentkit.arithmetic import vicinity as vicinity
+    from latentkit.calibration import Calibration as Calibration
+    from latentkit.calibration import calibrate as calibrate
+    from latentkit.calibration import score as score
+    from latentkit.checkpoint import Checkpoint as Checkpoint
+    from latentkit.checkpoint import load as load
+    from latentkit.curves import Curve as Curve
+    from latentkit.curves import interpolate as interpolate
+    from latentkit.curves import lerp as lerp
+    from latentkit.curves import loop as loop
+    from latentkit.curves import slerp as slerp
+    from latentkit.curves import tour as tour
+    from latentkit.directions import Direction as Direction
+    from latentkit.directions import mean_difference as mean_difference
+    from latentkit.errors import LatentkitError as LatentkitError
+    from latentkit.metrics import SampleQuality as SampleQuality
+    from latentkit.metrics import sample_quality as sample_quality
+    from latentkit.priors import Empirical as Empirical
+    from latentkit.priors import Normal as Normal
+    from latentkit.priors import Prior as Prior
+    from latentkit.priors import Sphere as Sphere
+    from latentkit.priors import Uniform as Uniform
+    from latentkit.projection import Projection as Projection
+    from latentkit.projection import project as project
+    from latentkit.protocols import Critic as Critic
+    from latentkit.protocols import Encoder as Encoder
+    from latentkit.protocols import Generator as Generator
+    from latentkit.protocols import condition as condition
+    from latentkit.protocols import wrap as wrap
+    from latentkit.quality import QualityMap as QualityMap
+    from latentkit.quality import quality_map as quality_map
+    from latentkit.reports import report as report
+    from latentkit.sampling.generate import generate as generate
+    from latentkit.sampling.generate import stream as stream
+    from latentkit.sampling.truncate import truncate as truncate
+    from latentkit.sampling.truncate import truncated_sample as truncated_sample

@@ -1,0 +1,197 @@
+"""What a model must be: Generator, Critic and Encoder, and how to adapt anything to them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from latentkit.errors import ArgumentError, LabelError, ShapeError
+from latentkit.priors import Prior
+
+__all__ = [
+    "ConditionalGenerator",
+    "Critic",
+    "Encoder",
+    "Generator",
+    "Wrapped",
+    "condition",
+    "evaluating",
+    "place_of",
+    "wrap",
+]
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Turns latents into samples: `generator(z (N, D)) -> x (N, *S)`, with the prior of z."""
+
+    @property
+    def prior(self) -> Prior:
+        """The distribution that latents are drawn from."""
+        ...
+
+    def __call__(self, z: Tensor, /) -> Tensor:
+        """Return samples (N, *S) for latents (N, D); images are floats in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """Scores samples: `critic(x (N, *S)) -> logits (N,)`, larger means more real."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Return logits (N,) for samples (N, *S)."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns samples into latents: `encoder(x (N, *S)) -> z (N, D)`."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Return latents (N, D) for samples (N, *S)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapped:
+    """A module or function with the prior of its latents: a `Generator`."""
+
+    module: Callable[[Tensor], Tensor]
+    prior: Prior
+
+    def __call__(self, z: Tensor, /) -> Tensor:
+        """Return samples (N, *S) for latents (N, D)."""
+        return self.module(z)
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionalGenerator:
+    """A generator that needs a class: `condition(generator, label)` makes it a `Generator`."""
+
+    module: Callable[[Tensor, Tensor], Tensor]
+    prior: Prior
+    classes: tuple[str, ...]
+
+    def __call__(self, z: Tensor, labels: Tensor | None = None, /) -> Tensor:
+        """Return samples (N, *S) for latents (N, D) and class numbers (N,).
+
+        Raises:
+            LabelError: if no labels are given.
+        """
+        if labels is None:
+            raise LabelError(
+                "this generator needs a class; narrow it with condition(generator, label), "
+                f"where label is one of: {', '.join(self.classes)}"
+            )
+        return self.module(z, labels)
+
+
+def wrap(
+    module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] | int | None = None
+) -> Any:
+    """Make any module or function a generator.
+
+    Args:
+        module: takes latents (N, D), or latents and class numbers (N,) if `classes` is given.
+        prior: the distribution of the latents.
+        classes: the names of the classes, or how many there are, for a conditional module.
+
+    Returns:
+        A `Generator`, or a `ConditionalGenerator` to be narrowed by `condition`.
+
+    Raises:
+        ArgumentError: if `module` cannot be called or `prior` is no prior.
+
+    Examples:
+        >>> import latentkit as lk
+        >>> double = lk.wrap(lambda z: 2 * z, lk.Normal(2))
+        >>> lk.generate(double, double.prior.sample(4, seed=0)).shape
+        torch.Size([4, 2])
+    """
+    if not callable(module):
+        raise ArgumentError(f"wrap takes a module or a function, got {type(module).__name__}")
+    if not isinstance(prior, Prior):
+        raise ArgumentError(f"wrap takes a prior such as Normal(128), got {prior!r}")
+    if classes is None:
+        return Wrapped(module, prior)
+    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(map(str, classes))
+    if not names or len(set(names)) != len(names):
+        raise ArgumentError(f"classes must be distinct names, or how many there are, got {classes!r}")
+    return ConditionalGenerator(module, prior, names)
+
+
+def condition(generator: ConditionalGenerator, label: str | int) -> Generator:
+    """Narrow a conditional generator to one class, given by name or number.
+
+    Raises:
+        LabelError: if the generator has no classes, or not this one.
+
+    Examples:
+        >>> import latentkit as lk
+        >>> shifted = lk.wrap(lambda z, y: z + y[:, None], lk.Normal(2), classes=["near", "far"])
+        >>> far = lk.condition(shifted, "far")
+        >>> z = far.prior.sample(1, seed=0)
+        >>> (lk.generate(far, z) - z).round().tolist()
+        [[1.0, 1.0]]
+    """
+    if not isinstance(generator, ConditionalGenerator):
+        raise LabelError("this generator is not conditional, so it takes no label; use it as it is")
+    classes = generator.classes
+    index = classes.index(label) if isinstance(label, str) and label in classes else label
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(classes):
+        raise LabelError(f"label must be one of {', '.join(classes)} (or 0 to {len(classes) - 1}), got {label!r}")
+    return Wrapped(_Conditioned(generator, index), generator.prior)
+
+
+@dataclass(frozen=True, eq=False)
+class _Conditioned:
+    module: ConditionalGenerator
+    index: int
+
+    def __call__(self, z: Tensor, /) -> Tensor:
+        return self.module(z, torch.full((len(z),), self.index, dtype=torch.long, device=z.device))
+
+
+def _module_of(model: Any) -> nn.Module | None:
+    while not isinstance(model, nn.Module):
+        if not hasattr(model, "module"):
+            return None
+        model = model.module
+    return model
+
+
+def place_of(model: Any) -> tuple[torch.device, torch.dtype]:
+    """Return where a model's parameters are and their dtype: the CPU and float32 if it has none."""
+    module = _module_of(model)
+    if module is not None:
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_floating_point():
+                return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float32
+
+
+@contextmanager
+def evaluating(*models: Any) -> Iterator[None]:
+    """Put models into eval mode, and every submodule back into the mode that it had."""
+    modules = [m for model in models if (m := _module_of(model)) is not None]
+    before = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for module in modules:
+            module.eval()
+        yield
+    finally:
+        for part, mode in before:
+            part.training = mode
+
+
+def check_rows(output: Any, rows: int, what: str) -> Tensor:
+    """Return a model's output if it is a tensor of `rows` rows, or raise `ShapeError`."""
+    if not isinstance(output, Tensor):
+        raise ShapeError(f"{what} must return a tensor ({rows}, ...), got {type(output).__name__}")
+    if output.ndim < 1 or output.shape[0] != rows:
+        raise ShapeError(f"{what} must return one row a latent ({rows}, ...), got {tuple(output.shape)}")
+    return output

@@ -1,0 +1,1 @@
+"""Drawing samples from a generator: plain, and with its prior truncated."""
