@@ -21,7 +21,9 @@ from latentkit.priors import Normal, Prior
 __all__ = ["analogy", "combine", "mean", "vicinity"]
 
 
-def combine(latents: Sequence[Tensor] | Tensor, weights: Sequence[float] | Tensor, prior: Prior | None = None) -> Tensor:
+def combine(
+    latents: Sequence[Tensor] | Tensor, weights: Sequence[float] | Tensor, prior: Prior | None = None
+) -> Tensor:
     """Return the weighted sum of latents, mapped back onto the prior.
 
     For latents that are independent draws the result is distributed as the prior. Latents that are
@@ -43,7 +45,7 @@ def combine(latents: Sequence[Tensor] | Tensor, weights: Sequence[float] | Tenso
         >>> import latentkit as lk
         >>> a, b, c = lk.Normal(512).sample(3, seed=0)
         >>> (a - b + c).norm().round().item(), lk.combine([a, b, c], [1, -1, 1]).norm().round().item()
-        (39.0, 23.0)
+        (38.0, 22.0)
     """
     terms = [floating(term, f"latent {k}") for k, term in enumerate(latents)]
     if not terms:
@@ -63,7 +65,7 @@ def combine(latents: Sequence[Tensor] | Tensor, weights: Sequence[float] | Tenso
         require_finite(term.reshape(-1, prior.dim), f"latent {k}")
         dtype = torch.promote_types(dtype, term.dtype)
     total = torch.einsum("k,k...->...", factors.to(terms[0].device), torch.stack(terms).double())
-    return prior.match(total, factors).to(dtype)
+    return prior.match(total, factors.to(total.device)).to(dtype)
 
 
 def analogy(a: Tensor, b: Tensor, c: Tensor, prior: Prior | None = None) -> Tensor:

@@ -29,7 +29,8 @@ def _moments(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x = torch.arange(grey.shape[2], dtype=torch.float64)[None, None, :]
     dx = x - ((grey * x).sum((1, 2)) / mass)[:, None, None]
     dy = y - ((grey * y).sum((1, 2)) / mass)[:, None, None]
-    return tuple((grey * product).sum((1, 2)) / mass for product in (dx * dx, dy * dy, dx * dy))  # type: ignore[return-value]
+    across, down, both = ((grey * product).sum((1, 2)) / mass for product in (dx * dx, dy * dy, dx * dy))
+    return across, down, both
 
 
 def brightness(images: Tensor) -> Tensor:

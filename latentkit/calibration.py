@@ -125,12 +125,13 @@ def calibrate(
         ShapeError: if there are fewer than 20 samples a side, or the shapes differ.
         NonFiniteError: if a sample or a logit is not finite.
     """
+    real, generated = floating(real, "real samples"), floating(generated, "generated samples")
     if real.shape[1:] != generated.shape[1:]:
         raise ShapeError(
             f"real and generated samples must have one shape, got {tuple(real.shape[1:])} and "
             f"{tuple(generated.shape[1:])}"
         )
-    count = min(len(real), len(generated))
+    count = _pairs(real, generated)
     logits = [score(critic, samples[:count], batch_size=batch_size) for samples in (real, generated)]
     return calibrate_logits(logits[0], logits[1], method=method)
 
@@ -139,14 +140,12 @@ def calibrate_logits(real: Tensor, generated: Tensor, *, method: str | None = No
     """Calibrate from logits (M,) of held-out real and (M',) of generated samples; see `calibrate`."""
     if method is not None:
         one_of(method, "method", tuple(_FITS))
-    count = min(len(real), len(generated))
-    if count < FEWEST:
-        raise ShapeError(
-            f"calibration needs at least {FEWEST} held-out real and generated samples, got {len(real)} and "
-            f"{len(generated)}"
-        )
-    r = require_finite(floating(real, "real logits")[:count, None], "real logits").double().numpy()[:, 0]
-    g = require_finite(floating(generated, "generated logits")[:count, None], "generated logits").double().numpy()[:, 0]
+    real, generated = floating(real, "real logits"), floating(generated, "generated logits")
+    if real.ndim != 1 or generated.ndim != 1:
+        raise ShapeError(f"logits must be (M,), got {tuple(real.shape)} and {tuple(generated.shape)}")
+    count = _pairs(real, generated)
+    r = require_finite(real[:count, None], "real logits").double().cpu().numpy()[:, 0]
+    g = require_finite(generated[:count, None], "generated logits").double().cpu().numpy()[:, 0]
     x, y = np.concatenate([r, g]), np.concatenate([np.ones(count), np.zeros(count)])
 
     held_out = {name: _cross_validated(x, y, name) for name in ([method] if method else _FITS)}
@@ -170,6 +169,16 @@ def calibrate_logits(real: Tensor, generated: Tensor, *, method: str | None = No
         verdict=verdict,
         explanation=explanation,
     )
+
+
+def _pairs(real: Tensor, generated: Tensor) -> int:
+    """Return how many samples a side are used, or raise `ShapeError` if they are too few."""
+    sizes = [len(side) if side.ndim else 0 for side in (real, generated)]
+    if min(sizes) < FEWEST:
+        raise ShapeError(
+            f"calibration needs at least {FEWEST} held-out real and generated samples, got {sizes[0]} and {sizes[1]}"
+        )
+    return min(sizes)
 
 
 def _fit_isotonic(x: Array, y: Array) -> Array:
@@ -229,6 +238,12 @@ def _reliability(p: Array, y: Array, bins: int = 10) -> Array:
 
 def _judge(auc: float, interval: tuple[float, float]) -> tuple[Verdict, str]:
     figure = f"AUC {auc:.2f}, 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
+    if interval[1] < 0.5:
+        return (
+            "uninformative",
+            f"This critic ranks generated samples above real ones ({figure}); larger must mean more real, so "
+            "if it measures fakeness pass its negative, and otherwise do not use its scores.",
+        )
     if interval[0] <= 0.5:
         return (
             "uninformative",

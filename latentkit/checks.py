@@ -31,7 +31,7 @@ def as_seed(seed: Any) -> int:
     except TypeError:
         raise ArgumentError(f"seed must be a whole number, got {seed!r}") from None
     if isinstance(seed, bool) or not 0 <= value < SEED_LIMIT:
-        raise ArgumentError(f"seed must lie in 0 to 2**64 - 1, got {seed!r}")
+        raise ArgumentError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
     return value
 
 
@@ -52,7 +52,7 @@ def as_number(
     """Return `value` as a finite float within [least, most], or raise `ArgumentError`."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name} must be a number, got {value!r}") from None
     below = number <= least if open_least else number < least
     if not math.isfinite(number) or below or number > most:

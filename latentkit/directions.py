@@ -39,7 +39,9 @@ class Direction:
     auc: float
 
 
-def mean_difference(latents: Tensor, labels: Tensor, *, name: str = "direction", prior: Prior | None = None) -> Direction:
+def mean_difference(
+    latents: Tensor, labels: Tensor, *, name: str = "direction", prior: Prior | None = None
+) -> Direction:
     """Return the direction from the mean of the negative latents to that of the positive ones.
 
     Each side counts the same whatever its size. For a Gaussian prior this is the direction along
@@ -127,5 +129,5 @@ def _safe_range(z: Tensor, vector: Tensor, prior: Prior) -> tuple[float, float]:
             if float(prior.typicality(few + sign * strength * vector).median()) < 0.01:
                 break
             safe = strength
-        ends.append(sign * safe)
-    return ends[0], ends[1]
+        ends.append(safe)
+    return 0.0 - ends[0], ends[1]

@@ -15,7 +15,16 @@ from typing import IO, Any
 
 from latentkit.errors import OutputError
 
-__all__ = ["check_folder", "check_target", "sha256", "write_bytes", "write_json", "write_text", "writing"]
+__all__ = [
+    "check_folder",
+    "check_target",
+    "sha256",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "writing",
+    "writing_folder",
+]
 
 
 def _reason(path: Path, error: OSError) -> str:
@@ -26,6 +35,19 @@ def _reason(path: Path, error: OSError) -> str:
     except OSError:
         pass
     return text
+
+
+def _possible(path: str | os.PathLike[str]) -> Path:
+    """Return `path` if the file system can take such a name at all."""
+    target = Path(path)
+    try:
+        target.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {str(target)!r}: {reason}; choose another path") from error
+    return target
 
 
 def _existing(folder: Path) -> Path:
@@ -52,7 +74,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     Raises:
         OutputError: if it is a folder, or its folder cannot be made or written to.
     """
-    target = Path(path)
+    target = _possible(path)
     if target.is_dir():
         raise OutputError(f"cannot write {target}: it is a folder; name a file in it")
     _writable(target.parent, target)
@@ -67,7 +89,7 @@ def check_folder(path: str | os.PathLike[str], *, marker: str) -> Path:
     Raises:
         OutputError: if it is a file, is not writable, or belongs to something else.
     """
-    folder = Path(path)
+    folder = _possible(path)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"cannot write the folder {folder}: a file has that name; choose another path")
     _writable(folder, folder)
@@ -81,10 +103,10 @@ def check_folder(path: str | os.PathLike[str], *, marker: str) -> Path:
     return folder
 
 
-def _permissions() -> int:
+def _mask() -> int:
     mask = os.umask(0)
     os.umask(mask)
-    return 0o666 & ~mask
+    return mask
 
 
 @contextmanager
@@ -104,8 +126,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, _permissions())
-            os.replace(temporary, target)
+            Path(temporary).chmod(0o666 & ~_mask())
+            Path(temporary).replace(target)
             temporary = None
         except OSError as error:
             if isinstance(error, OutputError):
@@ -135,5 +157,41 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writing_folder(path: str | os.PathLike[str], *, marker: str) -> Iterator[Path]:
+    """Give an empty folder to fill, which becomes `path` only when the block ends well.
+
+    An older folder of ours at `path` (one that holds `marker`) is replaced as a whole.
+
+    Raises:
+        OutputError: if the folder cannot be written or belongs to something else.
+    """
+    target = check_folder(path, marker=marker)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise OutputError(_reason(target, error)) from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_mask())
+        old = temporary.with_suffix(".old")
+        if target.exists():
+            target.rename(old)
+        try:
+            temporary.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{_reason(target, error)}; what was there before is untouched") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

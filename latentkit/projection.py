@@ -1,6 +1,8 @@
 """Projection to the plane, with a measure of how much of it to believe."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -51,7 +53,9 @@ class Projection:
         if self.distinct < 3:
             return f"nothing to see: only {self.distinct} different rows. {self.note}".strip()
         if self.trustworthiness < NOISE:
-            return f"little more than noise ({figure}): neighbours here are mostly not neighbours there. {self.note}".strip()
+            return (
+                f"little more than noise ({figure}): neighbours here are mostly not neighbours there. {self.note}"
+            ).strip()
         return f"neighbours can be believed ({figure}), distances and sizes of groups cannot. {self.note}".strip()
 
     def transform(self, features: Tensor) -> Tensor:
@@ -72,7 +76,7 @@ class Projection:
         weights = torch.exp(-beyond / (0.25 * beyond.mean(1, keepdim=True)).clamp(min=1e-12))
         placed = (weights[..., None] * self.points[index]).sum(1) / weights.sum(1, keepdim=True)
         # Measured anew: the distances above come from a matrix product and are never quite zero.
-        gap = (rows - self.features[index[:, 0]]).norm(dim=1)
+        gap = (rows - self.features[index[:, 0]]).double().norm(dim=1)
         exact = gap <= 1e-3 * beyond.mean(1)
         return torch.where(exact[:, None], self.points[index[:, 0]], placed)
 
@@ -133,7 +137,12 @@ def project(
         notes.append("Too few different rows for UMAP; this is PCA.")
     flat = _pca(fitted)
     if method == "umap" and len(unique) > 3:
-        flat, note = _umap(fitted, flat, seed, min(neighbours, len(unique) - 1), min_dist)
+        threads = torch.get_num_threads()
+        try:
+            flat, note = _umap(fitted, flat, seed, min(neighbours, len(unique) - 1), min_dist)
+        finally:
+            # Numba sets the number of OpenMP threads of the whole process, which is torch's too.
+            torch.set_num_threads(threads)
         notes.extend([note] if note else [])
     trust = trustworthiness(fitted, flat, k=min(neighbours, (len(unique) - 1) // 2), seed=seed)
     return Projection(flat[place[copy_of]], rows, method, seed, trust, len(unique), " ".join(notes))
@@ -156,11 +165,29 @@ def _pca(rows: Tensor) -> Tensor:
     if rows.shape[1] == 1:
         return torch.cat([rows, torch.zeros_like(rows)], dim=1)
     centred = rows.double()
-    values, vectors = torch.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, [-1, -2]]
+    axes = _principal_axes(centred)
     # An eigenvector has no sign of its own: its largest coordinate is made positive.
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
     return (centred @ axes).float()
+
+
+def _principal_axes(centred: Tensor) -> Tensor:
+    """Return the two directions (F, 2) of largest variance of centred rows (N, F) float64.
+
+    Exact up to 1,024 values; beyond, by block power iteration from a fixed start, since the full
+    decomposition of a 64 x 64 colour image's covariance takes many minutes.
+
+    References:
+        Halko, Martinsson, Tropp (2011), "Finding structure with randomness", algorithm 4.4.
+    """
+    width = centred.shape[1]
+    if width <= 1024:
+        return torch.linalg.eigh(centred.T @ centred)[1][:, [-1, -2]]
+    block = torch.from_numpy(streams.normal(width, min(12, len(centred)), seed=0, stream=streams.SPLITS))
+    for _ in range(30):
+        block = torch.linalg.qr(centred.T @ (centred @ block))[0]
+    within = torch.linalg.eigh((centred @ block).T @ (centred @ block))[1]
+    return block @ within.flip(1)[:, :2]
 
 
 def _umap(rows: Tensor, start: Tensor, seed: int, neighbours: int, min_dist: float) -> tuple[Tensor, str]:
@@ -205,7 +232,10 @@ def _import_umap() -> Any:
             with tempfile.NamedTemporaryFile(dir=cache):
                 pass
         except (OSError, RuntimeError):
-            cache = Path(tempfile.gettempdir()) / f"latentkit-numba-{os.getuid() if hasattr(os, 'getuid') else 0}"
+            # Numba unpickles what it finds there: a folder with a known name in a shared place could be
+            # somebody else's.
+            cache = Path(tempfile.mkdtemp(prefix="latentkit-numba-"))
+            atexit.register(shutil.rmtree, cache, ignore_errors=True)
         os.environ["NUMBA_CACHE_DIR"] = str(cache)
     import numba
 

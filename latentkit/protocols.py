@@ -1,5 +1,6 @@
 """What a model must be: Generator, Critic and Encoder, and how to adapt anything to them."""
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,9 +91,7 @@ class ConditionalGenerator:
         return self.module(z, labels)
 
 
-def wrap(
-    module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] | int | None = None
-) -> Any:
+def wrap(module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] | int | None = None) -> Any:
     """Make any module or function a generator.
 
     Args:
@@ -141,8 +140,12 @@ def condition(generator: ConditionalGenerator, label: str | int) -> Generator:
     if not isinstance(generator, ConditionalGenerator):
         raise LabelError("this generator is not conditional, so it takes no label; use it as it is")
     classes = generator.classes
-    index = classes.index(label) if isinstance(label, str) and label in classes else label
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(classes):
+    try:
+        named = isinstance(label, str) and label in classes
+        index = classes.index(label) if named else -1 if isinstance(label, bool) else operator.index(label)
+    except TypeError:
+        index = -1
+    if not 0 <= index < len(classes):
         raise LabelError(f"label must be one of {', '.join(classes)} (or 0 to {len(classes) - 1}), got {label!r}")
     return Wrapped(_Conditioned(generator, index), generator.prior)
 

@@ -11,22 +11,25 @@ from latentkit.calibration import Calibration, calibrate, score_batch
 from latentkit.checks import as_count, as_latents, as_number, as_seed
 from latentkit.errors import CriticError
 from latentkit.files import writing
+from latentkit.priors import Prior
 from latentkit.protocols import Critic, Generator
 from latentkit.sampling.generate import generate, stream
 
-__all__ = ["QualityMap", "quality_map", "score_latents"]
+__all__ = ["QualityMap", "calibrate_against", "quality_map", "score_latents"]
 
 
 @dataclass(frozen=True, eq=False)
 class QualityMap:
     """Latents with their calibrated scores.
 
-    Attributes: `latents` (N, D); `logits` (N,) of the critic; `probability` (N,) that the sample is
-    real, real and generated being equally frequent; `density_ratio` (N,), p_real / p_model;
-    `typicality` (N,) under the prior; `calibration`, how the scores came about; `seed` of the draw.
+    Attributes: `latents` (N, D); `index` (N,), their numbers in the seed's draw; `logits` (N,) of the
+    critic; `probability` (N,) that the sample is real, real and generated being equally frequent;
+    `density_ratio` (N,), p_real / p_model; `typicality` (N,) under the prior; `calibration`, how the
+    scores came about; `seed` of the draw.
     """
 
     latents: Tensor
+    index: Tensor
     logits: Tensor
     probability: Tensor
     density_ratio: Tensor
@@ -43,9 +46,23 @@ class QualityMap:
         """Whether the critic is worth believing, in one sentence."""
         return f"{self.calibration.verdict}: {self.calibration.explanation}"
 
+    @classmethod
+    def of(cls, prior: Prior, latents: Tensor, logits: Tensor, calibration: Calibration, seed: int) -> "QualityMap":
+        """Return the map of latents 0 to N - 1 of a seed, (N, D), whose samples a critic gave logits (N,)."""
+        return cls(
+            latents=latents,
+            index=torch.arange(len(latents)),
+            logits=logits,
+            probability=calibration.probability(logits),
+            density_ratio=calibration.density_ratio(logits),
+            typicality=prior.typicality(latents),
+            calibration=calibration,
+            seed=seed,
+        )
+
     def rows(self, index: Tensor) -> "QualityMap":
         """Return the map of the latents at `index` (M,), in that order."""
-        fields = ("latents", "logits", "probability", "density_ratio", "typicality")
+        fields = ("latents", "index", "logits", "probability", "density_ratio", "typicality")
         return replace(self, **{name: getattr(self, name)[index] for name in fields})
 
     def top(self, fraction: float) -> "QualityMap":
@@ -73,6 +90,7 @@ class QualityMap:
             np.savez_compressed(
                 file,
                 latents=self.latents.numpy(),
+                index=self.index.numpy(),
                 logits=self.logits.numpy(),
                 probability=self.probability.numpy(),
                 density_ratio=self.density_ratio.numpy(),
@@ -106,6 +124,26 @@ def score_latents(
     return logits
 
 
+def calibrate_against(
+    generator: Generator,
+    critic: Critic,
+    real: Tensor,
+    *,
+    seed: int,
+    start: int,
+    method: str | None = None,
+    batch_size: int = 64,
+) -> Calibration:
+    """Calibrate a critic on held-out real samples and as many draws of the generator.
+
+    The draws are latents `start` and on of the seed: begin after those that are to be mapped, so that
+    no latent is judged by itself.
+    """
+    latents = generator.prior.sample(min(len(real), 10_000), seed=seed, start=start)
+    others = generate(generator, latents, batch_size=batch_size)
+    return calibrate(critic, real, others, method=method, batch_size=batch_size)
+
+
 def quality_map(
     generator: Generator,
     critic: Critic,
@@ -137,9 +175,7 @@ def quality_map(
     """
     n, seed = as_count(n, "n"), as_seed(seed)
     prior = generator.prior
-    # The calibration's own draws come after the mapped ones: no latent is judged by itself.
-    others = generate(generator, prior.sample(min(len(real), 10_000), seed=seed, start=n), batch_size=batch_size)
-    calibration = calibrate(critic, real, others, method=method, batch_size=batch_size)
+    calibration = calibrate_against(generator, critic, real, seed=seed, start=n, method=method, batch_size=batch_size)
     if calibration.verdict == "uninformative" and not allow_uninformative:
         raise CriticError(
             f"no quality map was made. {calibration.explanation} Train longer, use another critic, hold out "
@@ -147,12 +183,4 @@ def quality_map(
         )
     latents = prior.sample(n, seed=seed)
     logits = score_latents(generator, critic, latents, batch_size=batch_size, progress=progress)
-    return QualityMap(
-        latents=latents,
-        logits=logits,
-        probability=calibration.probability(logits),
-        density_ratio=calibration.density_ratio(logits),
-        typicality=prior.typicality(latents),
-        calibration=calibration,
-        seed=seed,
-    )
+    return QualityMap.of(prior, latents, logits, calibration, seed)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.checks import as_count, as_seed
+from latentkit.errors import ArgumentError
 
 __all__ = ["normal", "permutation", "uniform"]
 
@@ -23,6 +24,9 @@ CURVES = 3  # random loops
 DATA = 4  # the bundled 2-D distributions
 BATCHES = 5  # which training rows a step sees
 TRAINING = 6  # the latents of training steps
+
+#: Items that a stream holds: with up to 2**34 numbers each they fit the 128-bit part of the counter.
+LONGEST = 2**96
 
 _WORDS = 4  # 64-bit words that one step of the counter gives
 
@@ -39,6 +43,8 @@ def _bits(n: int, width: int, seed: int, start: int, stream: int) -> NDArray[np.
 def uniform(n: int, width: int, *, seed: int, start: int = 0, stream: int = LATENTS) -> NDArray[np.float64]:
     """Return uniforms (n, width) strictly inside (0, 1); row i belongs to item `start + i`."""
     n, start = as_count(n, "n", least=0), as_count(start, "start", least=0)
+    if start >= LONGEST:
+        raise ArgumentError(f"start must lie below 2**96, got {start}")
     # 52 bits and half a step: symmetric about 1/2 and never 0 or 1, so an inverse CDF stays finite.
     return ((_bits(n, width, seed, start, stream) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 

@@ -32,11 +32,11 @@ def truncate(latents: Tensor, mean: Tensor, psi: float) -> Tensor:
         Karras, Laine, Aila (2019), "A style-based generator architecture for GANs", appendix B.
     """
     latents = as_latents(latents)
-    mean = as_vector(mean, latents.shape[1], "mean").to(latents.device, latents.dtype)
+    mean = as_vector(mean, latents.shape[1], "mean").to(latents.device, torch.float64)
     psi = as_number(psi, "psi")
     if psi == 1.0:
         return latents.clone()
-    return mean + psi * (latents - mean)
+    return (mean + psi * (latents.double() - mean)).to(latents.dtype)
 
 
 def truncated_sample(prior: Normal, n: int, *, threshold: float, seed: int, start: int = 0) -> Tensor:

@@ -1,0 +1,153 @@
+"""The charts and maps of reports and commands, drawn as RGB arrays in one house style."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentkit.style import ACCENT, COLOURS, GROUND, MUTED, SCALE, drawing, figure_rgb, new_axes
+
+__all__ = [
+    "MapStage",
+    "histogram_picture",
+    "lines_picture",
+    "plane_picture",
+    "reliability_picture",
+    "thumbnail_picture",
+]
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+#: Places that a marker leaves behind it.
+TRAIL = 12
+
+
+def lines_picture(x: Array, lines: Mapping[str, Array], *, x_label: str, y_label: str, top: float | None = None) -> Image:
+    """Draw lines (T,) over x (T,) as (H, W, 3); `top` fixes the vertical axis to [0, top]."""
+    with drawing():
+        figure, axes = new_axes(640, 400, x=x_label, y=y_label)
+        for (name, y), colour in zip(lines.items(), COLOURS, strict=False):
+            axes.plot(x, y, color=colour, label=name)
+        if top is not None:
+            axes.set_ylim(0.0, top)
+        axes.legend()
+        return figure_rgb(figure)
+
+
+def histogram_picture(groups: Mapping[str, Array], *, x_label: str, bins: int = 40) -> Image:
+    """Draw the distributions of values in [0, 1] of several groups as (H, W, 3)."""
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    with drawing():
+        figure, axes = new_axes(640, 400, x=x_label, y="share of samples")
+        for (name, values), colour in zip(groups.items(), COLOURS, strict=False):
+            weights = np.full(len(values), 1.0 / max(len(values), 1))
+            axes.hist(values, edges, weights=weights, color=colour, alpha=0.25)
+            axes.hist(values, edges, weights=weights, color=colour, histtype="step", linewidth=1.6, label=name)
+        axes.set_xlim(0.0, 1.0)
+        axes.legend()
+        return figure_rgb(figure)
+
+
+def reliability_picture(bins: Array) -> Image:
+    """Draw predicted against observed shares, (B, 3) with counts, as (H, W, 3)."""
+    with drawing():
+        figure, axes = new_axes(440, 400, x="predicted probability", y="share that was real", equal=True)
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle="--")
+        axes.plot(bins[:, 0], bins[:, 1], color=COLOURS[0])
+        axes.scatter(bins[:, 0], bins[:, 1], s=200.0 * bins[:, 2] / bins[:, 2].max() + 8.0, color=COLOURS[0], zorder=3)
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_ylim(-0.04, 1.04)
+        return figure_rgb(figure)
+
+
+def plane_picture(
+    points: Tensor,
+    values: Tensor | None = None,
+    *,
+    title: str = "",
+    label: str = "",
+    axes_labels: tuple[str, str] | None = None,
+) -> Image:
+    """Draw points (N, 2), coloured by values (N,) in [0, 1] where given, as (H, W, 3).
+
+    Without labels of the axes these have no numbers either: those of a UMAP mean nothing.
+    """
+    size = float(np.clip(20_000.0 / max(len(points), 1), 1.5, 14.0))
+    x_label, y_label = axes_labels or ("", "")
+    with drawing():
+        figure, axes = new_axes(620, 540, x=x_label, y=y_label, title=title)
+        x, y = points.numpy().T
+        if values is None:
+            axes.scatter(x, y, s=size, color=COLOURS[0], linewidths=0)
+        else:
+            dots = axes.scatter(x, y, s=size, c=values.numpy(), cmap=SCALE, vmin=0.0, vmax=1.0, linewidths=0)
+            figure.colorbar(dots, ax=axes, label=label, shrink=0.8)
+        axes.set_aspect("equal", adjustable="datalim")
+        if axes_labels is None:
+            axes.set_axis_off()
+        return figure_rgb(figure)
+
+
+def thumbnail_picture(points: Array, thumbnails: Image, *, side: int = 1100, gap: int = 2) -> Image:
+    """Draw thumbnails (N, S, S, 3) at their places (N, 2) wherever there is room: (side, side, 3)."""
+    size = thumbnails.shape[1]
+    canvas = np.full((side, side, 3), 255, dtype=np.uint8)
+    low, extent = points.min(0), max(float(np.ptp(points, axis=0).max()), 1e-9)
+    offset = (extent - np.ptp(points, axis=0)) / 2.0
+    corners = ((points - low + offset) / extent * (side - size)).round().astype(int)
+    corners[:, 1] = side - size - corners[:, 1]
+    taken = np.zeros((side, side), dtype=bool)
+    for (left, top), picture in zip(corners, thumbnails, strict=True):
+        if taken[top : top + size, left : left + size].any():
+            continue
+        canvas[top : top + size, left : left + size] = picture
+        taken[max(top - gap, 0) : top + size + gap, max(left - gap, 0) : left + size + gap] = True
+    return canvas
+
+
+class MapStage:
+    """A map drawn once, over which a marker walks with a fading trail, beside the sample itself.
+
+    Args:
+        points: (N, 2), the map.
+        values: (N,) in [0, 1] to colour it by, or None.
+        side: height of a frame in pixels.
+    """
+
+    def __init__(self, points: Tensor, values: Tensor | None = None, *, side: int = 320) -> None:
+        with drawing():
+            figure, axes = new_axes(side, side)
+            figure.set_layout_engine("none")
+            axes.set_position((0.02, 0.02, 0.96, 0.96))
+            axes.set_axis_off()
+            x, y = points.numpy().T
+            if values is None:
+                axes.scatter(x, y, s=4, color=MUTED, linewidths=0)
+            else:
+                axes.scatter(x, y, s=4, c=values.numpy(), cmap=SCALE, vmin=0.0, vmax=1.0, linewidths=0)
+            axes.set_aspect("equal", adjustable="datalim")
+            self._background = figure_rgb(figure)
+            self._to_pixels = axes.transData.frozen()
+        self._side = side
+
+    def frames(self, samples: Image, places: Array) -> Iterator[Image]:
+        """Yield a frame (side, 2 side, 3) for each sample (T, S, S, 3) and its place (T, 2)."""
+        from PIL import Image as Pictures
+        from PIL import ImageDraw
+
+        side = self._side
+        pixels = self._to_pixels.transform(places)
+        pixels[:, 1] = side - pixels[:, 1]
+        for t, sample in enumerate(samples):
+            stage = Pictures.fromarray(self._background)
+            pen = ImageDraw.Draw(stage)
+            for back in range(min(TRAIL, t), 0, -1):
+                x, y = pixels[t - back]
+                r = 3.5 * (1.0 - back / (TRAIL + 1))
+                pen.ellipse((x - r, y - r, x + r, y + r), fill=ACCENT)
+            x, y = pixels[t]
+            pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=ACCENT, outline=GROUND, width=2)
+            picture = Pictures.fromarray(sample).resize((side, side), Pictures.Resampling.NEAREST)
+            yield np.concatenate([np.asarray(picture), np.asarray(stage)], axis=1)

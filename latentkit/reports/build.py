@@ -1,0 +1,84 @@
+"""Building a report: the study once, then chapter after chapter, then the page; all or nothing."""
+
+import json
+import os
+from pathlib import Path
+
+from latentkit.checkpoint import Checkpoint
+from latentkit.checks import as_count, as_seed
+from latentkit.errors import ArgumentError
+from latentkit.files import check_folder, write_text, writing_folder
+from latentkit.reports import chapters, mapping
+from latentkit.reports.page import render_page
+from latentkit.reports.study import make_study
+
+__all__ = ["MARKER", "report"]
+
+#: The file by which a folder is known to be a report of ours, so that it may be replaced.
+MARKER = "report.json"
+
+
+def report(
+    checkpoint: Checkpoint,
+    folder: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    n: int | None = None,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> Path:
+    """Write everything about a checkpoint on one page that opens from disk, and return the page's path.
+
+    The folder appears as a whole or not at all; an older report there is replaced.
+
+    Args:
+        checkpoint: a trained model; its samples are images (N, C, H, W) or points (N, 2).
+        folder: where the report goes; new, empty, or an older report.
+        seed: of everything that is drawn, 0 to 2**64 - 1.
+        n: how many samples are mapped; by default 4,000 images or 10,000 points.
+        batch_size: latents a call.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        OutputError: if the folder is a file, is not writable, or holds other things.
+        ArgumentError: if the samples are neither images nor points, or n is below 500.
+    """
+    seed = as_seed(seed)
+    n = None if n is None else as_count(n, "n", least=500)
+    check_folder(folder, marker=MARKER)
+    shape = tuple(checkpoint.holdout.shape[1:])
+    if len(shape) != 3 and shape != (2,):
+        raise ArgumentError(f"a report shows images (C, H, W) or points (2,), not samples of shape {shape}")
+    from tqdm import tqdm
+
+    steps = (chapters.samples, chapters.walks, chapters.arithmetic, chapters.quality, mapping.chapter, chapters.making)
+    with (
+        writing_folder(folder, marker=MARKER) as part,
+        tqdm(total=len(steps) + 1, desc="report", unit="chapter", disable=not progress, leave=False) as bar,
+    ):
+        study = make_study(checkpoint, seed=seed, n=n, batch_size=batch_size)
+        bar.update()
+        written = []
+        for step in steps:
+            written.append(step(study, part))
+            bar.update()
+        page = render_page(
+            title=f"{checkpoint.data} · {checkpoint.trainer}",
+            subtitle=(
+                f"{checkpoint.generator.prior.dim} latent dimensions, {_shape(shape)}, checkpoint "
+                f"{checkpoint.fingerprint}, seed {seed}"
+            ),
+            cards=chapters.verdict(study),
+            chapters=tuple(written),
+        )
+        write_text(part / "index.html", page)
+        facts = {"checkpoint": checkpoint.fingerprint, "data": checkpoint.data, "seed": seed, "samples": len(study.samples)}
+        write_text(part / MARKER, json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+    return Path(folder) / "index.html"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    if len(shape) == 1:
+        return "points of the plane"
+    channels = {1: "grey", 3: "colour"}.get(shape[0], f"{shape[0]}-channel")
+    return f"{channels} images of {shape[2]}x{shape[1]} pixels"

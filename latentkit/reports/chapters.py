@@ -1,0 +1,337 @@
+"""The report's chapters: each takes the study, writes its pictures and says what they show."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentkit import plots
+from latentkit.animation import animate
+from latentkit.arithmetic import analogy, combine
+from latentkit.attributes import attributes_of
+from latentkit.calibration import score
+from latentkit.curves import interpolate, lerp, loop, slerp
+from latentkit.directions import Direction, mean_difference
+from latentkit.errors import LabelError
+from latentkit.render import samples_sheet, save_png
+from latentkit.reports.page import Card, Chapter, Figure, Table
+from latentkit.reports.study import Study
+from latentkit.sampling.generate import generate
+
+__all__ = ["arithmetic", "making", "quality", "samples", "verdict", "walks"]
+
+KEYS = 6
+FRAMES = 96
+PAIRS = 200
+
+
+def verdict(study: Study) -> tuple[Card, ...]:
+    """Answer first: is it good, is it varied, is its critic to be believed?"""
+    return (_good(study), _varied(study), _believed(study))
+
+
+def _good(study: Study) -> Card:
+    question = "Do samples look like the data?"
+    found, floor = study.measured, study.floor
+    if found is None or floor is None:
+        return Card(question, "Unknown", "unknown", "There are too few held-out real samples to compare with.")
+    share = found.precision / max(floor.precision, 1e-9)
+    answer, tone = ("Yes", "good") if share > 0.9 else ("Partly", "fair") if share > 0.6 else ("No", "poor")
+    detail = (
+        f"{found.precision:.0%} of the samples lie among held-out real ones (precision; real data reach "
+        f"{floor.precision:.0%}), at a density of {found.density:.2f} (real: {floor.density:.2f}). "
+        f"Measured in {found.features}, on {found.generated} samples."
+    )
+    return Card(question, answer, tone, detail)
+
+
+def _varied(study: Study) -> Card:
+    question = "Do samples cover the data?"
+    found, floor = study.measured, study.floor
+    if found is None or floor is None:
+        return Card(question, "Unknown", "unknown", "There are too few held-out real samples to compare with.")
+    if found.spread < 0.1:
+        detail = (
+            f"Samples are nearly identical: two of them differ by {found.spread:.1%} of what two real ones do. "
+            "The generator has collapsed."
+        )
+        return Card(question, "No: collapsed", "poor", detail)
+    share = found.coverage / max(floor.coverage, 1e-9)
+    answer, tone = ("Yes", "good") if share > 0.85 else ("Partly", "fair") if share > 0.5 else ("No", "poor")
+    detail = (
+        f"{found.coverage:.0%} of the held-out real samples have a generated one nearby (coverage; real data reach "
+        f"{floor.coverage:.0%}), and samples differ from each other {found.spread:.2f} times as much as real ones do."
+    )
+    return Card(question, answer, tone, detail)
+
+
+def _believed(study: Study) -> Card:
+    question = "Is the critic to be believed?"
+    if study.quality is None:
+        reason = "has no critic" if study.checkpoint.critic is None else "has too few held-out real samples"
+        return Card(question, "Unknown", "unknown", f"The checkpoint {reason}, so latents cannot be scored.")
+    calibration = study.quality.calibration
+    answer, tone = {
+        "informative": ("Yes, for ranking", "good"),
+        "weak": ("Hardly", "fair"),
+        "uninformative": ("No", "poor"),
+    }[calibration.verdict]
+    return Card(question, answer, tone, calibration.explanation)
+
+
+def samples(study: Study, folder: Path) -> Chapter:
+    """Random samples beside held-out real ones, and what the critic likes most and least."""
+    figures = [
+        _sheet(study, folder, "samples.png", study.samples[:64], "Random samples", "not chosen: the first of the seed"),
+        _sheet(study, folder, "real.png", study.checkpoint.holdout[:64], "Held-out real samples", "never trained on"),
+    ]
+    text = ["What the generator makes of latents drawn from its prior, beside real samples that it never saw."]
+    quality_map = study.quality
+    if quality_map is not None and study.believed:
+        ranked = quality_map.top(1.0).index
+        figures += [
+            _sheet(study, folder, "best.png", study.samples[ranked[:64]], "The critic's favourites", "highest scores"),
+            _sheet(study, folder, "worst.png", study.samples[ranked[-64:]], "What it believes least", "lowest scores"),
+        ]
+        text.append(
+            "If the critic is worth its verdict, the favourites look better than the least believed. They may also "
+            "look alike: a critic's favourites can be a single kind of sample."
+        )
+    elif quality_map is not None:
+        text.append("No best or worst samples are shown: the critic's scores carry no signal.")
+    return Chapter("samples", "Samples", tuple(text), tuple(figures))
+
+
+def _sheet(study: Study, folder: Path, name: str, shown: Tensor, what: str, how: str) -> Figure:
+    save_png(samples_sheet(shown, columns=8), folder / name)
+    made = f"{len(shown)} samples, seed {study.seed}" if name != "real.png" else f"{len(shown)} held-out samples"
+    return Figure(name, f"{what} ({how})", f"{what}: {how}.", made, pixelated=study.images)
+
+
+def walks(study: Study, folder: Path) -> Chapter:
+    """Loops through random and through good latents, and the three ways to go from one to another."""
+    prior, generator = study.checkpoint.generator.prior, study.checkpoint.generator
+    tours = [("random", study.latents[:KEYS], "random latents", f"the first {KEYS} of seed {study.seed}")]
+    if study.best is not None:
+        best = study.best.rows(study.best.index.argsort()[:KEYS])
+        tours.append(("best", best.latents, "good latents", f"the first {KEYS} in the critic's better quarter"))
+    figures = []
+    for name, keys, what, which in tours:
+        film = animate(generator, loop(keys, prior=prior), frames=FRAMES, fps=24, batch_size=study.batch_size)
+        film.save(folder / f"walk-{name}.gif")
+        made = f"loop of {KEYS} keyframes ({which}), prior-matched, {FRAMES} frames at 24 a second"
+        figures.append(
+            Figure(f"walk-{name}.gif", f"Film of a walk through {what}", f"A loop through {what}.", made, study.images)
+        )
+    ways, picture = _ways(study)
+    save_png(picture, folder / "typicality.png")
+    figures.append(
+        Figure(
+            "typicality.png",
+            "Typicality of the latents along three kinds of curves",
+            "How typical the latents on the way are for the prior. A draw from the prior averages 0.5; near 0 the "
+            "generator is asked for something that it never saw in training.",
+            f"{PAIRS} pairs of latents, seed {study.seed}, 33 steps each, mean typicality",
+        )
+    )
+    if study.images:
+        rows = [make(study.latents[0], study.latents[1]).steps(9) for make in ways.values()]
+        strip = generate(generator, torch.cat(rows), batch_size=study.batch_size)
+        save_png(samples_sheet(strip, columns=9), folder / "curves.png")
+        figures.append(
+            Figure(
+                "curves.png",
+                "Samples along three curves between the same two latents",
+                f"The same two ends, rows from above: {', '.join(ways)}.",
+                f"latents 0 and 1 of seed {study.seed}, 9 steps",
+                pixelated=True,
+            )
+        )
+    text = (
+        f"Curves between latents of {prior.dim} dimensions. What is filmed here is prior-matched: every latent on the "
+        "way is as typical as a fresh draw. A straight line is not, and the more dimensions, the less.",
+    )
+    return Chapter("walks", "Walks", text, tuple(figures))
+
+
+def _ways(study: Study) -> tuple[dict, np.ndarray]:
+    prior = study.checkpoint.generator.prior
+    ways = {"interpolate": lambda a, b: interpolate(a, b, prior), "slerp": slerp, "lerp": lerp}
+    a, b = study.latents[:PAIRS], study.latents[PAIRS : 2 * PAIRS]
+    t = torch.linspace(0.0, 1.0, 33)
+    lines = {}
+    for name, make in ways.items():
+        z = make(a[: len(b)], b)(t)
+        lines[name] = prior.typicality(z.flatten(0, 1)).reshape(len(t), -1).mean(1).numpy()
+    return ways, plots.lines_picture(t.numpy(), lines, x_label="way from one latent to the other", y_label="mean typicality", top=1.0)
+
+
+def arithmetic(study: Study, folder: Path) -> Chapter:
+    """Directions of measured attributes, swept, and sums of latents with and without the prior."""
+    prior, generator = study.checkpoint.generator.prior, study.checkpoint.generator
+    directions, figures, rows = [], [], []
+    for name, measure in attributes_of(study.samples).items():
+        values = measure(study.samples)
+        try:
+            found = mean_difference(study.latents, values > values.median(), name=name, prior=prior)
+        except LabelError:
+            continue
+        directions.append(found)
+        rows.append(_effect(study, found, measure, values))
+    if study.images and directions:
+        amounts = torch.linspace(-1.0, 1.0, 9)
+        grid = torch.cat([study.latents[2] + (amounts * d.safe_range[1])[:, None] * d.vector for d in directions])
+        sheet = samples_sheet(generate(generator, grid, batch_size=study.batch_size), columns=len(amounts))
+        save_png(sheet, folder / "directions.png")
+        names = ", ".join(f"{d.name} (+-{d.safe_range[1]:.1f})" for d in directions)
+        figures.append(
+            Figure(
+                "directions.png",
+                "One sample moved along the directions of its attributes",
+                f"One latent moved along each direction, a row each: {names}. The middle column is the sample itself.",
+                f"latent 2 of seed {study.seed}; directions by mean difference of {len(study.latents)} latents",
+                pixelated=True,
+            )
+        )
+    if study.images:
+        figures.append(_sums(study, folder))
+    table = Table(
+        "Directions, found on what can be measured on the samples themselves.",
+        ("attribute", "held-out AUC", "change a unit", "in standard deviations", "safe range"),
+        tuple(rows),
+    )
+    text = (
+        "A direction is a difference of means: latents whose samples score above the median of an attribute, less "
+        "the others. The held-out AUC says how well it ranks latents that it was not found on; 0.5 is chance, and "
+        "then the row above it means nothing. Within the safe range at least half of the latents stay typical.",
+    )
+    return Chapter("arithmetic", "Arithmetic", text, tuple(figures), (table,) if rows else ())
+
+
+def _effect(study: Study, found: Direction, measure, values: Tensor) -> tuple[str, ...]:
+    """Return a table's row: what a step of one along the direction changes, measured on 256 samples."""
+    moved = generate(
+        study.checkpoint.generator, study.latents[:256] + found.vector, batch_size=study.batch_size
+    )
+    change = float((measure(moved) - values[:256]).mean())
+    low, high = found.safe_range
+    spread = float(values.std())
+    return (
+        found.name,
+        f"{found.auc:.2f}",
+        f"{change:+.3g}",
+        f"{change / spread:+.2f}" if spread > 0 else "-",
+        f"{low:.1f} to {high:.1f}",
+    )
+
+
+def _sums(study: Study, folder: Path) -> Figure:
+    """Draw a - b + c and the mean of four latents, plainly and on the prior."""
+    prior, generator = study.checkpoint.generator.prior, study.checkpoint.generator
+    a, b, c, d = study.latents[3:7]
+    plain = [a - b + c, (a + b + c + d) / 4.0]
+    matched = [analogy(a, b, c, prior), combine([a, b, c, d], [0.25] * 4, prior)]
+    rows = torch.stack([a, b, c, d, plain[0], matched[0], plain[1], matched[1]])
+    save_png(samples_sheet(generate(generator, rows, batch_size=study.batch_size), columns=8), folder / "sums.png")
+    typical = prior.typicality(rows[4:]).tolist()
+    caption = (
+        f"a, b, c, d; then a - b + c plainly (typicality {typical[0]:.3f}) and on the prior ({typical[1]:.3f}); then "
+        f"the mean of all four plainly ({typical[2]:.3f}) and on the prior ({typical[3]:.3f})."
+    )
+    return Figure("sums.png", "Sums of latents, plainly and on the prior", caption, f"latents 3 to 6 of seed {study.seed}", True)
+
+
+def quality(study: Study, folder: Path) -> Chapter:
+    """What the critic says of samples it never saw, how far it can be believed, and where it is high."""
+    if study.quality is None:
+        return Chapter("quality", "Quality", (verdict(study)[2].detail,))
+    found = study.quality
+    calibration = found.calibration
+    figures = []
+    real = calibration.probability(study.real_logits).numpy()
+    picture = plots.histogram_picture(
+        {"held-out real": real, "generated": found.probability.numpy()}, x_label="calibrated probability of being real"
+    )
+    save_png(picture, folder / "scores.png")
+    figures.append(
+        Figure(
+            "scores.png",
+            "Histogram of calibrated scores of real and generated samples",
+            "Calibrated scores of held-out real and of generated samples. Where both lie together the critic cannot "
+            "tell them apart.",
+            f"{len(real)} real and {len(found)} generated samples, {calibration.method} calibration",
+        )
+    )
+    save_png(plots.reliability_picture(calibration.reliability.numpy()), folder / "reliability.png")
+    figures.append(
+        Figure(
+            "reliability.png",
+            "Reliability of the calibrated scores",
+            "Of the samples that got a probability, what share was real? On the diagonal the scores mean what they "
+            "say. The larger the dot, the more samples.",
+            f"5-fold cross-validated, {calibration.count} real and as many generated samples",
+        )
+    )
+    if study.latents.shape[1] == 2:
+        picture = plots.plane_picture(
+            study.latents, found.probability, title="latent plane", label="probability of being real", axes_labels=("z1", "z2")
+        )
+        save_png(picture, folder / "latent-plane.png")
+        figures.append(
+            Figure(
+                "latent-plane.png",
+                "The latent plane coloured by score",
+                "The latent space itself, coloured by the score of what each latent makes.",
+                f"{len(found)} latents of seed {study.seed}",
+            )
+        )
+    kept = found.top(0.25)
+    rows = (
+        ("AUC on held-out samples", f"{calibration.auc:.3f}", "0.5 is chance"),
+        ("95 % interval of the AUC", f"{calibration.auc_interval[0]:.3f} to {calibration.auc_interval[1]:.3f}", ""),
+        ("Brier score", f"{calibration.brier:.3f}", "0.25 says nothing, 0 is perfect"),
+        ("expected calibration error", f"{calibration.ece:.3f}", "0 is perfect"),
+        ("Z before calibration", f"{calibration.z_raw:+.1f}", "beyond +-2 the raw logits are no probabilities"),
+        ("Z after calibration", f"{calibration.z:+.1f}", "within +-2"),
+        ("mean probability, all latents", f"{float(found.probability.mean()):.3f}", f"{len(found)} latents"),
+        ("mean probability, better quarter", f"{float(kept.probability.mean()):.3f}", f"{len(kept)} latents"),
+        ("typicality, better quarter", f"{float(kept.typicality.mean()):.3f}", "a draw from the prior averages 0.5"),
+    )
+    text = [
+        "The discriminator's logits, compared on real samples that it never saw with as many generated ones, become "
+        "probabilities.",
+        calibration.explanation,
+    ]
+    return Chapter(
+        "quality", "Quality", tuple(text), tuple(figures), (Table("The critic, measured.", ("figure", "value", "to compare"), rows),)
+    )
+
+
+def making(study: Study, folder: Path) -> Chapter:
+    """How the model was trained and the report was made, so that both can be made again."""
+    checkpoint = study.checkpoint
+    figures = []
+    history = checkpoint.history
+    steps = history.get("step")
+    lines = {key: np.asarray(values) for key, values in history.items() if key.endswith("loss")}
+    if steps and lines:
+        save_png(plots.lines_picture(np.asarray(steps), lines, x_label="step", y_label="loss"), folder / "training.png")
+        figures.append(Figure("training.png", "Losses over the steps", "Losses over the training.", "the checkpoint's history"))
+    settings = Table(
+        "How it was trained.", ("setting", "value"), tuple((key, str(value)) for key, value in checkpoint.settings.items())
+    )
+    return Chapter("making", "How it was made", (), tuple(figures), (settings, Table("What made this page.", ("part", "version"), _versions())))
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    rows = [("python", platform.python_version()), ("machine", platform.machine()), ("torch threads", str(torch.get_num_threads()))]
+    for name in ("latentkit", "torch", "numpy", "scikit-learn", "umap-learn", "numba", "pillow", "matplotlib"):
+        try:
+            rows.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return tuple(rows)

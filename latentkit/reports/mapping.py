@@ -1,0 +1,131 @@
+"""The report's map: samples laid out in the plane, to be hovered over, and a walk across it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentkit import plots
+from latentkit.animation import from_frames
+from latentkit.attributes import attributes_of
+from latentkit.curves import loop
+from latentkit.projection import Projection
+from latentkit.render import save_image, save_png, thumbnails, to_rgb
+from latentkit.reports.page import Chapter, Figure, MapData
+from latentkit.reports.study import Study
+from latentkit.sampling.generate import generate
+
+__all__ = ["chapter"]
+
+SIDE = 32  # pixels of a thumbnail
+COLUMNS = 64
+FRAMES = 96
+KEYS = 6
+
+
+def chapter(study: Study, folder: Path) -> Chapter:
+    """Lay the samples out in the plane."""
+    if study.plane is None:
+        return _points(study, folder)
+    points = study.plane.points
+    text = (
+        f"UMAP of {len(points)} samples, by their pixels: {study.plane.verdict} Hover over the map, or move with the "
+        "arrow keys, to see a sample.",
+        "The film walks through the latent space and marks where each sample falls on the map. A marker that jumps "
+        "while the sample hardly changes shows where the layout, not the latent space, is torn.",
+    )
+    atlas = "atlas.webp"
+    save_image(_atlas(study.samples), folder / atlas)
+    figures = (_walk(study, study.plane, folder), _thumbnail_map(study, study.plane, folder))
+    return Chapter("map", "Map", text, figures, map=MapData(atlas, _values(study, points)))
+
+
+def _points(study: Study, folder: Path) -> Chapter:
+    """Samples that are points of the plane are their own map."""
+    score = None if study.quality is None else study.quality.probability
+    picture = plots.plane_picture(
+        study.samples, score, title="generated points", label="probability of being real", axes_labels=("x", "y")
+    )
+    save_png(picture, folder / "plane.png")
+    figure = Figure(
+        "plane.png",
+        "Generated points, coloured by score",
+        "Every generated point, coloured by its calibrated score.",
+        f"{len(study.samples)} samples of seed {study.seed}",
+    )
+    return Chapter("map", "Map", ("The samples are points of the plane, so they need no projection.",), (figure,))
+
+
+def _fields(study: Study) -> list[tuple[str, Tensor, float, float, bool]]:
+    """What the map can be coloured by: name, values (N,), lowest and highest shown, can it be a threshold."""
+    fields = []
+    if study.quality is not None:
+        fields.append(("probability", study.quality.probability, 0.0, 1.0, True))
+        fields.append(("typicality", study.quality.typicality, 0.0, 1.0, True))
+    for name, measure in attributes_of(study.samples).items():
+        values = measure(study.samples)
+        low, high = torch.quantile(values, torch.tensor([0.02, 0.98], dtype=values.dtype)).tolist()
+        fields.append((name, values, low, high, False))
+    return fields
+
+
+def _values(study: Study, points: Tensor) -> dict[str, Any]:
+    low = points.min(0).values
+    extent = (points.max(0).values - low).clamp(min=1e-6)
+    scale = 1000.0 / float(extent.max())
+    placed = ((points - low) * scale).round()
+    return {
+        "x": placed[:, 0].long().tolist(),
+        "y": placed[:, 1].long().tolist(),
+        "width": float(extent[0] * scale),
+        "height": float(extent[1] * scale),
+        "seed": study.seed,
+        "side": SIDE,
+        "columns": COLUMNS,
+        "fields": [
+            {"name": name, "values": [round(v, 3) for v in values.tolist()], "low": lowest, "high": highest, "cut": cut}
+            for name, values, lowest, highest, cut in _fields(study)
+        ],
+    }
+
+
+def _atlas(samples: Tensor) -> np.ndarray:
+    small = thumbnails(samples, SIDE)
+    rows = -(-len(small) // COLUMNS)
+    atlas = np.zeros((rows * COLUMNS, SIDE, SIDE, 3), dtype=np.uint8)
+    atlas[: len(small)] = small
+    return atlas.reshape(rows, COLUMNS, SIDE, SIDE, 3).swapaxes(1, 2).reshape(rows * SIDE, COLUMNS * SIDE, 3)
+
+
+def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
+    """Film a loop: the sample on the left, its place on the map on the right."""
+    source = study.best if study.best is not None else study.quality
+    keys = study.latents[:KEYS] if source is None else source.rows(source.index.argsort()[:KEYS]).latents
+    prior = study.checkpoint.generator.prior
+    latents = loop(keys, prior=prior).steps(FRAMES)
+    moving = generate(study.checkpoint.generator, latents, batch_size=study.batch_size)
+    places = plane.transform(moving)
+    values = study.quality.probability if study.quality is not None and study.believed else None
+    stage = plots.MapStage(plane.points, values)
+    pictures = to_rgb(moving)
+    film = from_frames(lambda: stage.frames(pictures, places.numpy()), count=FRAMES, fps=24)
+    film.save(folder / "walk-map.gif")
+    return Figure(
+        "walk-map.gif",
+        "Film of a walk through the latent space beside its trace on the map",
+        "A walk through the latent space, and where its samples fall on the map.",
+        f"loop of {KEYS} latents, {FRAMES} frames; new samples placed at the weighted mean of 15 neighbours",
+    )
+
+
+def _thumbnail_map(study: Study, plane: Projection, folder: Path) -> Figure:
+    picture = plots.thumbnail_picture(plane.points.numpy(), thumbnails(study.samples, SIDE))
+    save_png(picture, folder / "map.png")
+    return Figure(
+        "map.png",
+        "Map of samples drawn as thumbnails",
+        "The same map with samples in place of points; one is drawn wherever there is room.",
+        f"UMAP of {len(study.samples)} samples of seed {study.seed}",
+    )

@@ -1,0 +1,93 @@
+"""The page: chapters in, one HTML file out, every text escaped."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from latentkit import __version__
+
+__all__ = ["Card", "Chapter", "Figure", "MapData", "Table", "render_page"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One question of the verdict with its answer; `tone` is good, fair, poor or unknown."""
+
+    question: str
+    answer: str
+    tone: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of the report: its file, what it shows, and the operation that made it."""
+
+    file: str
+    alt: str
+    caption: str
+    made: str
+    pixelated: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class MapData:
+    """The interactive map: JSON for the script, and the atlas of thumbnails that it cuts from."""
+
+    atlas: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A heading with paragraphs, pictures and tables."""
+
+    slug: str
+    title: str
+    text: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    map: MapData | None = None
+
+
+def _json_for_script(value: Any) -> str:
+    """Return JSON that cannot end the script element that it stands in."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def render_page(*, title: str, subtitle: str, cards: tuple[Card, ...], chapters: tuple[Chapter, ...]) -> str:
+    """Return the page as HTML that asks nothing of any network or server."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    folder = resources.files("latentkit.reports") / "templates"
+    style, script, page = (
+        (folder / name).read_text(encoding="utf-8") for name in ("report.css", "map.js", "report.html.j2")
+    )
+    # The script is allowed by its hash alone, so a text that slipped through could still not run.
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(page).render(
+        title=title,
+        subtitle=subtitle,
+        cards=cards,
+        chapters=chapters,
+        style=Markup(style),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=digest,
+        version=__version__,
+        map_json=lambda values: Markup(_json_for_script(values)),  # noqa: S704 - escaped above
+    )

@@ -1,0 +1,135 @@
+"""How latentkit's plots look: one set of colours, one way to make a figure, no global state.
+
+Figures are drawn on Agg through matplotlib's objects, never pyplot, so they need no screen and leave a
+caller's own figures and settings alone. They carry their own light ground and stay legible on dark pages.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["ACCENT", "COLOURS", "GRID", "GROUND", "INK", "MUTED", "SCALE", "drawing", "figure_rgb", "new_axes"]
+
+GROUND = "#ffffff"
+INK = "#22272e"
+GRID = "#e3e7ec"
+
+#: Points that are there to be compared with.
+MUTED = "#a9b4c0"
+
+#: What the eye should go to. Blue and vermilion differ for every kind of colour vision.
+ACCENT = "#d55e00"
+
+#: Lines and groups, in this order. Okabe and Ito (2008), without the yellow, which white swallows.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#22272e")
+
+#: The colour map of continuous values: even in lightness, for every kind of colour vision.
+SCALE = "viridis"
+
+DPI = 100
+
+#: Everything that a user's own settings could otherwise change.
+_SETTINGS: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "text.usetex": False,
+    "text.parse_math": False,  # a class may be called $5 or a_b
+    "text.color": INK,
+    "axes.facecolor": GROUND,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.labelsize": "medium",
+    "axes.titlesize": "medium",
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "grid.linestyle": "-",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": "small",
+    "ytick.labelsize": "small",
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "lines.linewidth": 1.6,
+    "figure.facecolor": GROUND,
+    "figure.dpi": DPI,
+}
+
+
+def _find_a_home() -> None:
+    """Let matplotlib keep its cache in a temporary folder where the usual one cannot be written."""
+    if os.environ.get("MPLCONFIGDIR"):
+        return
+    try:
+        home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "matplotlib"
+        home.mkdir(parents=True, exist_ok=True)
+        # A real try: permission bits say nothing on read-only file systems, or to root.
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except (OSError, RuntimeError):
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="latentkit-matplotlib-")
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the house style within the block; matplotlib's settings are put back after it."""
+    _find_a_home()
+    import matplotlib
+
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def new_axes(
+    width: int, height: int, *, title: str = "", x: str = "", y: str = "", equal: bool = False
+) -> tuple["Figure", "Axes"]:
+    """Return a figure of so many pixels on an Agg canvas, with labelled axes; call it in `drawing()`.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        title: what is shown.
+        x: what the horizontal axis is.
+        y: what the vertical axis is.
+        equal: one unit is as long on both axes, as for a map.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    if equal:
+        axes.set_aspect("equal", adjustable="box")
+    return figure, axes
+
+
+def figure_rgb(figure: "Figure") -> NDArray[np.uint8]:
+    """Draw a figure that `new_axes` made and return its pixels (H, W, 3); call it in `drawing()`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

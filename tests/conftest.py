@@ -1,0 +1,98 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def _global_states():
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - it is what must not move
+    return random.getstate(), (kind, keys.tobytes(), *rest), torch.get_rng_state().numpy().tobytes()
+
+
+@pytest.fixture(autouse=True)
+def _global_state_stays():
+    """No test, and so no public call, may move a global random state or the number of threads."""
+    before = _global_states()
+    yield
+    after = _global_states()
+    moved = [name for name, a, b in zip(("random", "numpy", "torch"), before, after, strict=True) if a != b]
+    assert not moved, f"the global random state of {', '.join(moved)} moved"
+    assert torch.get_num_threads() == 1
+
+
+@pytest.fixture
+def build():
+    """Return build(make, seed=0): a network whose initialisation leaves the global state alone."""
+
+    def _build(make, seed=0):
+        with torch.random.fork_rng():
+            torch.random.default_generator.manual_seed(seed)
+            return make()
+
+    return _build
+
+
+@pytest.fixture
+def draw():
+    """Return draw(*shape, seed=0): standard normals from a generator of their own, float32."""
+
+    def _draw(*shape, seed=0):
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+    return _draw
+
+
+def _checkpoint(generator, critic, prior_dim, holdout, **about):
+    """A checkpoint of untrained networks: its critic knows nothing, which a report must say."""
+    from latentkit import Checkpoint, Normal, wrap
+
+    return Checkpoint(
+        generator=wrap(generator.eval().requires_grad_(False), Normal(prior_dim)),
+        critic=critic.eval().requires_grad_(False),
+        holdout=holdout,
+        settings={"steps": 0},
+        history={"step": [1.0, 2.0], "critic_loss": [1.4, 1.3], "generator_loss": [0.7, 0.8]},
+        **about,
+    )
+
+
+@pytest.fixture(scope="session")
+def image_checkpoint():
+    """Untrained networks for grey 32x32 images with 8 latent dimensions."""
+    from latentkit.nets import ConvCritic, ConvGenerator
+    from trainers.data import digits
+    from trainers.loop import initialised
+
+    generator = initialised(lambda: ConvGenerator(8, 1, 32, 4), seed=0)
+    critic = initialised(lambda: ConvCritic(1, 32, 4), seed=1)
+    with torch.no_grad():
+        critic.score.weight.zero_()  # every sample gets the same logit
+    data = digits()
+    return _checkpoint(generator, critic, 8, data.floats(slice(0, 200)), data="digits", trainer="gan")
+
+
+@pytest.fixture(scope="session")
+def point_checkpoint():
+    """Untrained networks for points of the plane with 2 latent dimensions."""
+    from latentkit.nets import MLPCritic, MLPGenerator
+    from trainers.data import ring
+    from trainers.loop import initialised
+
+    generator = initialised(lambda: MLPGenerator(2, 2, 16, 2), seed=0)
+    critic = initialised(lambda: MLPCritic(2, 16, 2), seed=1)
+    return _checkpoint(generator, critic, 2, ring(200).samples, data="ring", trainer="gan")
+
+
+@pytest.fixture(scope="session")
+def image_run(image_checkpoint, tmp_path_factory):
+    """The folder of the image checkpoint."""
+    return image_checkpoint.save(tmp_path_factory.mktemp("runs") / "images")
+
+
+@pytest.fixture(scope="session")
+def point_run(point_checkpoint, tmp_path_factory):
+    """The folder of the point checkpoint."""
+    return point_checkpoint.save(tmp_path_factory.mktemp("runs") / "points")

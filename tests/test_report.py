@@ -1,0 +1,211 @@
+"""The report: complete, self-contained, truthful about its critic, and closed to text from users."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import torch
+
+import latentkit as lk
+from latentkit.errors import ArgumentError, OutputError
+from latentkit.files import writing_folder
+
+VOID = {"meta", "img", "input", "br", "hr", "link"}
+
+
+class Page(HTMLParser):
+    """Collects tags, what they point to, and the text; checks that elements are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.links, self.words, self.open, self.attributes = [], [], [], [], []
+        self.feed(text)
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name) for name, _ in attrs]
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def read(path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def image_report(image_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images") / "report"
+    return lk.report(image_checkpoint, folder, n=500, progress=False)
+
+
+@pytest.fixture(scope="module")
+def point_report(point_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("points") / "report"
+    return lk.report(point_checkpoint, folder, n=500, progress=False)
+
+
+@pytest.fixture(params=["image_report", "point_report"])
+def any_report(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_the_path_that_is_returned_is_the_page(any_report):
+    assert any_report.name == "index.html"
+    assert any_report.is_file()
+
+
+def test_every_picture_is_there_and_every_file_is_used(any_report):
+    page = read(any_report)
+    files = {p.name for p in any_report.parent.iterdir()} - {"index.html", "report.json"}
+    local = {link for link in page.links if not link.startswith("#")}
+    assert local == files
+
+
+def test_nothing_is_asked_of_any_network(any_report):
+    text = any_report.read_text(encoding="utf-8")
+    assert not re.search(r"(?:https?:)?//[a-z0-9]", text.split("<main>")[1].split("<script>")[0], re.IGNORECASE)
+    assert "default-src 'none'" in text
+
+
+def test_no_event_attributes(any_report):
+    assert not [name for _, name in read(any_report).attributes if name.startswith("on")]
+
+
+def test_anchors_lead_somewhere(any_report):
+    text = any_report.read_text(encoding="utf-8")
+    anchors = {link[1:] for link in read(any_report).links if link.startswith("#")}
+    assert anchors <= set(re.findall(r'id="([^"]+)"', text))
+
+
+def test_pictures_have_a_text_in_their_place(any_report):
+    text = any_report.read_text(encoding="utf-8")
+    for tag in re.findall(r"<img[^>]*>", text):
+        assert re.search(r'alt="[^"]+"', tag) or "hidden" in tag
+
+
+def test_an_uninformative_critic_chooses_nothing(image_report):
+    # The fixture's networks are untrained, so the critic knows nothing and the report must say so.
+    names = {p.name for p in image_report.parent.iterdir()}
+    assert "best.png" not in names
+    assert "walk-best.gif" not in names
+    assert "must not be used to choose latents" in " ".join(read(image_report).words)
+
+
+def test_a_collapsed_generator_is_called_collapsed(image_checkpoint, tmp_path):
+    generator = image_checkpoint.generator
+    flat = lk.wrap(generator.module, generator.prior)
+    state = {k: v.clone() for k, v in generator.module.state_dict().items()}
+    try:
+        with torch.no_grad():
+            next(generator.module.parameters()).zero_()
+        page = lk.report(replace(image_checkpoint, generator=flat), tmp_path / "r", n=500, progress=False)
+    finally:
+        generator.module.load_state_dict(state)
+    assert "No: collapsed" in " ".join(read(page).words)
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</script><script>alert(1)</script>",
+    "javascript:alert(1)",
+    "\u202egnp.exe",
+    "{{ 7 * 7 }}{% for x in y %}",
+    "' onmouseover='alert(1)",
+]
+
+
+def test_text_from_users_stays_text(point_checkpoint, point_report, tmp_path):
+    plain = read(point_report)
+    for k, text in enumerate(HOSTILE):
+        named = replace(
+            point_checkpoint, data=text, trainer=text, settings={text: text}, classes=(text,), holdout_labels=None
+        )
+        page = read(lk.report(named, tmp_path / f"{k}", n=500, progress=False))
+        # The settings table of the fixture has other rows than one: compare without table cells.
+        kinds = [t for t in page.tags if t not in ("tr", "th", "td")]
+        assert kinds == [t for t in plain.tags if t not in ("tr", "th", "td")]
+        assert text in " ".join(page.words), "shown as it is"
+        assert not [name for _, name in page.attributes if name.startswith("on")]
+
+
+def test_an_older_report_is_replaced_as_a_whole(point_checkpoint, tmp_path):
+    target = tmp_path / "report"
+    lk.report(point_checkpoint, target, n=500, progress=False)
+    (target / "left-over.txt").write_text("from before")
+    lk.report(point_checkpoint, target, n=500, progress=False)
+    assert not (target / "left-over.txt").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_failure_leaves_the_older_report(point_checkpoint, tmp_path, monkeypatch):
+    target = tmp_path / "report"
+    page = lk.report(point_checkpoint, target, n=500, progress=False)
+    before = page.read_bytes()
+
+    def broken(*_args):
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr("latentkit.reports.build.render_page", lambda **_: broken())
+    with pytest.raises(RuntimeError, match="in the middle"):
+        lk.report(point_checkpoint, target, seed=4, n=500, progress=False)
+    assert page.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_folder_of_somebody_else_is_refused_before_any_work(point_checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "thesis.tex").write_text("mine")
+    monkeypatch.setattr("latentkit.reports.build.make_study", None)
+    with pytest.raises(OutputError, match="already holds other files"):
+        lk.report(point_checkpoint, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_samples_that_cannot_be_drawn_are_refused(point_checkpoint, tmp_path):
+    with pytest.raises(ArgumentError, match="images"):
+        lk.report(replace(point_checkpoint, holdout=torch.zeros(30, 7)), tmp_path / "r")
+
+
+def test_a_folder_appears_as_a_whole_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), writing_folder(tmp_path / "out", marker="m") as part:  # noqa: PT012
+        (part / "half").write_text("...")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_page_runs_in_a_browser(image_report, tmp_path):
+    command = [
+        str(CHROMIUM),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+        image_report.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    # The script ran: it counts the samples it drew.
+    assert "500 of 500 samples" in done.stdout
+    assert "CONSOLE" not in done.stderr, done.stderr

@@ -1,0 +1,136 @@
+"""Train a generator and its critic, and write them as a checkpoint to explore.
+
+Examples:
+  latentkit-train gan --data digits --out runs/digits
+  latentkit-train gan --data grid25 --out runs/grid25 --steps 8000 --seed 1
+  latentkit-train gan --data fashion-mnist --data-dir data/fashion --out runs/fashion
+  latentkit-train gan --data folder --data-dir photos/ --size 64 --out runs/photos --json
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
+
+from latentkit.checkpoint import MANIFEST
+from latentkit.errors import ArgumentError, LatentkitError
+from latentkit.files import check_folder
+from trainers.data import DATA, Data, fashion_mnist, image_folder
+from trainers.gan import GANConfig, train_gan
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `latentkit-train` with the arguments `argv` and return its exit status.
+
+    0 after training; 2 after a mistake in the arguments or the data; 130 after an interrupt.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        summary = _gan(arguments)
+    except LatentkitError as error:
+        print(f"latentkit-train: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("latentkit-train: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    if arguments.json:
+        print(json.dumps(summary))
+    else:
+        print(f"{summary['out']}: {summary['steps']} steps in {summary['seconds']:.0f} s; latentkit info shows it")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    about, _, examples = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="latentkit-train",
+        description=about,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    families = parser.add_subparsers(dest="family", metavar="FAMILY", required=True)
+    gan = families.add_parser(
+        "gan",
+        help="a generative adversarial network",
+        description="Train a generative adversarial network.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    gan.add_argument(
+        "--data", required=True, choices=[*DATA, "folder"], metavar="NAME", help=f"{', '.join([*DATA, 'folder'])}"
+    )
+    gan.add_argument("--out", required=True, metavar="DIR", help="folder to write the checkpoint to")
+    gan.add_argument("--data-dir", metavar="DIR", help="where the images of folder or fashion-mnist are")
+    gan.add_argument("--size", type=int, metavar="N", help="side of the images of folder in pixels [32]")
+    gan.add_argument("--grey", action="store_true", help="read the images of folder as grey ones")
+    gan.add_argument("--json", action="store_true", help="print one JSON object about the run")
+    gan.add_argument("--quiet", action="store_true", help="show no progress bar")
+    settings = gan.add_argument_group("settings", "a value in brackets is the default, by the kind of data")
+    help_of, hints = _field_help(GANConfig), get_type_hints(GANConfig)
+    for field in fields(GANConfig):
+        kind = next(part for part in (*get_args(hints[field.name]), hints[field.name]) if part is not type(None))
+        default = "" if field.default is None else f" [{field.default}]"
+        settings.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=field.name,
+            type=kind,
+            default=argparse.SUPPRESS,
+            metavar={int: "N", float: "X"}.get(kind, "NAME"),
+            help=f"{help_of[field.name]}{default}".replace("%", "%%"),
+        )
+    return parser
+
+
+def _field_help(config: type) -> dict[str, str]:
+    """Return each setting's line in the docstring's `Args:`."""
+    section = (config.__doc__ or "").partition("Args:")[2].partition("Raises:")[0]
+    return {name: " ".join(text.split()).rstrip(".") for name, text in re.findall(r"^\s+(\w+): (.+)$", section, re.M)}
+
+
+def _gan(arguments: argparse.Namespace) -> dict[str, Any]:
+    # Everything that can be wrong with the arguments is found before the first heavy step.
+    given = vars(arguments)
+    config = GANConfig(**{field.name: given[field.name] for field in fields(GANConfig) if field.name in given})
+    out = check_folder(arguments.out, marker=MANIFEST)
+    data = _data(arguments)
+    began = time.monotonic()
+    checkpoint = train_gan(data, config, progress=not arguments.quiet)
+    seconds = time.monotonic() - began
+    folder = checkpoint.save(out)
+    last = {name: values[-1] for name, values in checkpoint.history.items() if name not in ("step", "seconds")}
+    return {
+        "out": str(folder),
+        "data": data.name,
+        "samples": len(data),
+        "steps": checkpoint.settings["steps"],
+        "seconds": round(seconds, 1),
+        "settings": checkpoint.settings,
+        **last,
+    }
+
+
+def _data(arguments: argparse.Namespace) -> Data:
+    name, folder = arguments.data, arguments.data_dir
+    if name != "folder" and (arguments.size is not None or arguments.grey):
+        raise ArgumentError(f"--size and --grey go with --data folder, not with --data {name}")
+    if name == "folder":
+        if folder is None:
+            raise ArgumentError("--data folder needs --data-dir DIR, the folder of images")
+        return image_folder(folder, 32 if arguments.size is None else arguments.size, arguments.grey)
+    if folder is None:
+        return DATA[name]()
+    if name != "fashion-mnist":
+        raise ArgumentError(f"--data-dir goes with --data folder or fashion-mnist, not with --data {name}")
+    return fashion_mnist(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Training data: samples in memory, with their labels where there are some."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from latentkit import streams
+from latentkit.checks import as_count, require_finite
+from latentkit.errors import DataError, LabelError
+
+__all__ = ["Data"]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Samples to train on.
+
+    Args:
+        name: what it is called in checkpoints and reports.
+        samples: images (N, C, H, W) uint8, 0 to 255, or points (N, F) float32.
+        labels: class numbers (N,) int64, or None.
+        classes: the names of the classes; empty without labels.
+
+    Raises:
+        DataError: if the samples are of neither kind, or not finite.
+        LabelError: if labels and samples or classes do not fit.
+
+    Examples:
+        >>> from trainers import ring
+        >>> train, held_out = ring(n=100).split(20, seed=0)
+        >>> train.samples.shape, held_out.samples.shape
+        (torch.Size([80, 2]), torch.Size([20, 2]))
+    """
+
+    name: str
+    samples: Tensor
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        samples, labels = self.samples, self.labels
+        images = isinstance(samples, Tensor) and samples.ndim == 4 and samples.dtype == torch.uint8
+        points = isinstance(samples, Tensor) and samples.ndim == 2 and samples.dtype == torch.float32
+        if not (images or points) or samples.numel() == 0:
+            got = f"{tuple(samples.shape)} {samples.dtype}" if isinstance(samples, Tensor) else type(samples).__name__
+            raise DataError(f"samples must be images (N, C, H, W) uint8 or points (N, F) float32, got {got}")
+        if points:
+            require_finite(samples, "samples")
+        if labels is None:
+            if self.classes:
+                raise LabelError("classes are given but labels are not; give both or neither")
+            return
+        if labels.shape != samples.shape[:1] or labels.dtype != torch.int64:
+            raise LabelError(
+                f"labels must be ({len(samples)},) int64, one a sample, got {tuple(labels.shape)} {labels.dtype}"
+            )
+        if int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
+            raise LabelError(
+                f"labels must lie in 0 to {len(self.classes) - 1} for {len(self.classes)} classes, "
+                f"got {int(labels.min())} to {int(labels.max())}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def is_images(self) -> bool:
+        """Whether the samples are images rather than points."""
+        return self.samples.ndim == 4
+
+    def split(self, holdout: int, seed: int) -> tuple["Data", "Data"]:
+        """Return the training part and `holdout` held-out samples, chosen by `seed`.
+
+        Raises:
+            ArgumentError: if `holdout` is not a whole number of at least 1.
+            DataError: if nothing would be left to train on.
+        """
+        holdout = as_count(holdout, "holdout")
+        if holdout >= len(self):
+            raise DataError(f"cannot hold out {holdout} of {len(self)} samples; hold out fewer")
+        order = torch.from_numpy(streams.permutation(len(self), seed=seed))
+        return self._rows(order[holdout:]), self._rows(order[:holdout])
+
+    def _rows(self, rows: Tensor) -> "Data":
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, samples=self.samples[rows], labels=labels)
+
+    def floats(self, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Return the samples of `rows` as a generator would make them: images (M, C, H, W) in [-1, 1]."""
+        chosen = self.samples[rows]
+        return chosen.to(torch.float32) / 127.5 - 1.0 if self.is_images else chosen

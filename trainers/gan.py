@@ -1,0 +1,318 @@
+"""A generative adversarial network of one pair of networks: fully connected for points, convolutional for images.
+
+The loss is the non-saturating logistic one with a penalty on the critic's gradient at real samples (R1).
+Everything random is a function of (seed, step): the rows of a batch, its latents and its augmentation.
+
+References:
+    Goodfellow et al. (2014), "Generative adversarial nets".
+    Mescheder, Geiger, Nowozin (2018), "Which training methods for GANs do actually converge?" (R1).
+    Karras et al. (2020), "Analyzing and improving the image quality of StyleGAN" (lazy regularisation).
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from latentkit import streams
+from latentkit.checkpoint import Checkpoint
+from latentkit.checks import as_count, as_number, as_seed, one_of
+from latentkit.errors import ArgumentError, DataError
+from latentkit.nets import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
+from latentkit.priors import Normal
+from latentkit.protocols import Critic, Generator, wrap
+from trainers.data.dataset import Data
+from trainers.loop import (
+    Average,
+    History,
+    initialised,
+    limited_threads,
+    native_bfloat16,
+    settle_batch_norm,
+    shifted,
+)
+
+__all__ = ["GANConfig", "GANState", "train_gan"]
+
+_PENALTY_EVERY = 8
+_SETTLING_BATCHES = 50
+_COLLAPSED = 0.2  # spread of the samples over that of the data, below which a run has failed
+
+
+@dataclass(frozen=True)
+class GANConfig:
+    """Settings of `train_gan`; None means a value that fits the kind of data, given in brackets.
+
+    Args:
+        latent_dim: size of a latent [64 for images, 2 for points].
+        seed: number from 0 to 2**64 - 1 that decides everything random.
+        steps: optimiser steps of each network [2000 for images, 4000 for points].
+        batch_size: samples a step [64 for images, 256 for points].
+        generator_lr: learning rate of the generator's Adam [0.001 for images, 0.001 for points].
+        critic_lr: learning rate of the critic's Adam [0.001 for images, 0.001 for points].
+        beta1: decay of Adam's first moment, 0 to below 1.
+        beta2: decay of Adam's second moment, 0 to below 1.
+        r1: weight of the penalty on the critic's squared gradient at real samples [1 for images, 0.1 for points].
+        ema: decay a step of the averaged generator, 0 to below 1; 0 keeps the last weights.
+        width: channels at half the image's side, or units of a hidden layer [32 for images, 256 for points].
+        shift: largest move of the images that the critic sees, as a share of their side; 0 for none.
+        holdout: samples kept from training [a sixth of the data, at most 2000].
+        threads: threads that torch may use [as many as torch is set to].
+        precision: float32, or bfloat16 for the networks' products [bfloat16 where the processor has it, for images].
+        device: where to train, such as cpu or cuda; the result is on the CPU.
+
+    Raises:
+        ArgumentError: if a value is out of its range.
+    """
+
+    latent_dim: int | None = None
+    seed: int = 0
+    steps: int | None = None
+    batch_size: int | None = None
+    generator_lr: float | None = None
+    critic_lr: float | None = None
+    beta1: float = 0.0
+    beta2: float = 0.99
+    r1: float | None = None
+    ema: float = 0.995
+    width: int | None = None
+    shift: float = 0.125
+    holdout: int | None = None
+    threads: int | None = None
+    precision: str | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        as_seed(self.seed)
+        for name in ("latent_dim", "steps", "batch_size", "width", "holdout", "threads"):
+            if getattr(self, name) is not None:
+                as_count(getattr(self, name), name)
+        for name in ("generator_lr", "critic_lr", "r1"):
+            if getattr(self, name) is not None:
+                as_number(getattr(self, name), name, least=0.0)
+        for name in ("beta1", "beta2", "ema"):
+            as_number(getattr(self, name), name, least=0.0, most=0.999999)
+        as_number(self.shift, "shift", least=0.0, most=0.5)
+        if self.precision is not None:
+            one_of(self.precision, "precision", ("float32", "bfloat16"))
+        try:
+            torch.device(self.device)
+        except (RuntimeError, TypeError) as error:
+            raise ArgumentError(
+                f"device must be one that torch knows, such as cpu or cuda, got {self.device!r}"
+            ) from error
+
+
+_FOR_IMAGES: dict[str, Any] = {
+    "latent_dim": 64, "steps": 2000, "batch_size": 64, "generator_lr": 1e-3, "critic_lr": 1e-3, "r1": 1.0, "width": 32,
+}  # fmt: skip
+_FOR_POINTS: dict[str, Any] = {
+    "latent_dim": 2, "steps": 4000, "batch_size": 256, "generator_lr": 1e-3, "critic_lr": 1e-3, "r1": 0.1, "width": 256,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class GANState:
+    """What `on_step` gets after each step: look, but do not change.
+
+    Attributes: `step`, from 1 to `steps`; `generator`, the averaged one; `critic`; `losses`, the step's
+    numbers by name.
+    """
+
+    step: int
+    steps: int
+    generator: Generator
+    critic: Critic
+    losses: dict[str, float]
+
+
+def train_gan(
+    data: Data,
+    config: GANConfig = GANConfig(),
+    *,
+    on_step: Callable[[GANState], None] | None = None,
+    progress: bool = True,
+) -> Checkpoint:
+    """Train a generator and its critic.
+
+    One seed gives bit-equal weights on one machine with one number of threads.
+
+    Args:
+        data: images of one power-of-two side from 16, or points.
+        config: the settings.
+        on_step: called after each step.
+        progress: show a progress bar on standard error.
+
+    Returns:
+        A checkpoint with the averaged generator and the critic, both on the CPU in eval mode, the
+        held-out samples, and the history: the recorded `step`, `seconds` since the start, and means of
+        `critic_loss`, `generator_loss`, `real_logit` and `fake_logit` since the step recorded before.
+
+    Raises:
+        DataError: if the images do not fit the networks, or there are fewer than 4 samples.
+        DivergenceError: if a loss is not finite.
+    """
+    run = _resolved(config, data)
+    train, held_out = data.split(run.holdout, run.seed)
+    run = _fitting_batch(run, len(train))
+    with limited_threads(run.threads):
+        generator, critic, history = _train(train, run, on_step, progress)
+        _warn_if_collapsed(generator, held_out, run)
+    return Checkpoint(
+        generator=wrap(generator, Normal(run.latent_dim)),
+        critic=critic,
+        holdout=held_out.floats(),
+        holdout_labels=held_out.labels,
+        classes=data.classes,
+        data=data.name,
+        trainer="gan",
+        settings=asdict(run),
+        history=history,
+    )
+
+
+def _resolved(config: GANConfig, data: Data) -> Any:
+    """Return the config with a value for every None. Typed Any, as no field is None any more."""
+    if len(data) < 4:
+        raise DataError(f"{data.name} has {len(data)} samples; training needs at least 4, better 1,000")
+    if data.is_images:
+        _, _, height, width = data.samples.shape
+        if height != width or height < 16 or height & (height - 1):
+            raise DataError(
+                f"{data.name} has images of {height}x{width}; the side must be a power of two from 16 on: "
+                "resize them, for example with image_folder(path, size=32)"
+            )
+    fast = data.is_images and native_bfloat16(config.device)
+    defaults = {
+        **(_FOR_IMAGES if data.is_images else _FOR_POINTS),
+        "holdout": min(2000, max(1, len(data) // 6)),
+        "threads": torch.get_num_threads(),
+        "precision": "bfloat16" if fast else "float32",
+    }
+    return replace(config, **{name: value for name, value in defaults.items() if getattr(config, name) is None})
+
+
+def _fitting_batch(config: Any, available: int) -> Any:
+    """Lower the batch size to the samples there are: a batch never shows a sample twice on purpose."""
+    if config.batch_size == 1:
+        raise ArgumentError("batch_size must be at least 2: batch norm needs two samples")
+    if config.batch_size <= available:
+        return config
+    if available < 2:
+        raise DataError(f"only {available} sample is left to train on; hold out fewer or bring more")
+    warnings.warn(
+        f"batch_size is lowered from {config.batch_size} to the {available} samples there are to train on",
+        UserWarning,
+        stacklevel=3,
+    )
+    return replace(config, batch_size=available)
+
+
+def _networks(data: Data, config: Any) -> tuple[nn.Module, nn.Module]:
+    if data.is_images:
+        channels, size = data.samples.shape[1], data.samples.shape[2]
+        generator = ConvGenerator(config.latent_dim, channels, size, config.width)
+        return generator, ConvCritic(channels, size, config.width)
+    dim = data.samples.shape[1]
+    return MLPGenerator(config.latent_dim, dim, config.width, 4), MLPCritic(dim, config.width, 4)
+
+
+def _latents(config: Any, batch: int) -> Tensor:
+    """Return the latents (batch_size, latent_dim) of one step."""
+    n = config.batch_size
+    draws = streams.normal(n, config.latent_dim, seed=config.seed, start=batch * n, stream=streams.TRAINING)
+    return torch.from_numpy(draws).to(config.device, torch.float32)
+
+
+def _train(
+    data: Data, config: Any, on_step: Callable[[GANState], None] | None, progress: bool
+) -> tuple[nn.Module, nn.Module, dict[str, list[float]]]:
+    device, batch = torch.device(config.device), config.batch_size
+    generator, critic = initialised(lambda: nn.ModuleList(_networks(data, config)), config.seed)
+    generator.to(device, memory_format=torch.channels_last)
+    critic.to(device, memory_format=torch.channels_last)
+    average = Average(generator, config.ema)
+    betas = (config.beta1, config.beta2)
+    generator_adam = torch.optim.Adam(generator.parameters(), config.generator_lr, betas, fused=True)
+    critic_adam = torch.optim.Adam(critic.parameters(), config.critic_lr, betas, fused=True)
+    low_precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+    reach = round(config.shift * data.samples.shape[-1]) if data.is_images else 0
+    prior, history, began = Normal(config.latent_dim), History(config.steps), time.monotonic()
+
+    bar = tqdm(range(1, config.steps + 1), desc=f"gan {data.name}", disable=not progress, mininterval=0.5)
+    for step in bar:
+        draws = torch.from_numpy(
+            streams.uniform(batch, 5, seed=config.seed, start=step * batch, stream=streams.BATCHES)
+        )
+        rows = (draws[:, 0] * len(data)).long()
+        real = shifted(data.floats(rows).to(device), draws[:, 1:3], reach)
+        with low_precision:
+            # One batch of samples serves both networks: the critic learns first, then the generator.
+            fake = shifted(generator(_latents(config, step)), draws[:, 3:5], reach)
+            real_logits, fake_logits = critic(torch.cat([real, fake.detach()])).chunk(2)
+        critic_loss = functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
+        if step % _PENALTY_EVERY == 0 and config.r1:
+            total = critic_loss + _PENALTY_EVERY * config.r1 / 2 * _squared_gradient(critic, real)
+        else:
+            total = critic_loss
+        critic_adam.zero_grad()
+        total.backward()
+        critic_adam.step()
+
+        critic.requires_grad_(False)
+        with low_precision:
+            generator_loss = functional.softplus(-critic(fake)).mean()
+        generator_adam.zero_grad()
+        generator_loss.backward()
+        generator_adam.step()
+        critic.requires_grad_(True)
+        average.update(generator)
+
+        losses = {
+            "critic_loss": critic_loss.item(),
+            "generator_loss": generator_loss.item(),
+            "real_logit": real_logits.mean().item(),
+            "fake_logit": fake_logits.mean().item(),
+        }
+        history.add(step, time.monotonic() - began, **losses)
+        bar.set_postfix({name: f"{value:.2f}" for name, value in losses.items()}, refresh=False)
+        if on_step is not None:
+            on_step(GANState(step, config.steps, wrap(average.module, prior), critic, losses))
+
+    settle_batch_norm(average.module, (_latents(config, config.steps + 1 + k) for k in range(_SETTLING_BATCHES)))
+    critic.eval().requires_grad_(False)
+    return _portable(average.module), _portable(critic), history.columns
+
+
+def _squared_gradient(critic: nn.Module, real: Tensor) -> Tensor:
+    """Return the mean squared norm of the critic's gradient at real samples."""
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return slope.square().flatten(1).sum(1).mean()
+
+
+def _portable(module: nn.Module) -> nn.Module:
+    return module.to("cpu", memory_format=torch.contiguous_format)
+
+
+def _warn_if_collapsed(generator: nn.Module, held_out: Data, config: Any) -> None:
+    count = min(256, len(held_out))
+    if count < 2:
+        return
+    with torch.no_grad():
+        samples = generator(Normal(config.latent_dim).sample(count, seed=config.seed))
+    spread = torch.pdist(samples.flatten(1)).mean()
+    usual = torch.pdist(held_out.floats(slice(count)).flatten(1)).mean()
+    if spread < _COLLAPSED * usual:
+        warnings.warn(
+            f"the samples are nearly identical: their mean distance is {spread:.3g}, that of real samples "
+            f"{usual:.3g}; train longer, or with another seed, lower learning rates or a larger r1",
+            UserWarning,
+            stacklevel=3,
+        )
