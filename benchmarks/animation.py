@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 import latentkit as lk
+from latentkit.animation import from_frames
 from latentkit.files import write_json
 from latentkit.gif import gif_info
 
@@ -51,7 +52,7 @@ def clips() -> dict[str, Clip]:
 
 def ours(clip: Clip, path: Path) -> None:
     """Write with latentkit."""
-    lk.animation.from_frames(clip, fps=25).save(path)
+    from_frames(clip, fps=25).save(path)
 
 
 def imageio_default(clip: Clip, path: Path) -> None:

@@ -68,7 +68,7 @@ class Animation:
         for duration in self.durations:
             if not (math.isfinite(duration) and duration >= shortest - 1e-9):
                 raise ArgumentError(
-                    f"a frame must be shown for at least {shortest:g} ms (viewers slow shorter ones down), got {duration}"
+                    f"a frame must be shown for at least {shortest:g} ms, got {duration}: viewers slow down shorter ones"
                 )
 
     @property

@@ -24,7 +24,18 @@ SIZE = 12
 UNKNOWN = "?"
 
 #: Families of system fonts that hold the scripts which DejaVu lacks, as they are called on the usual systems.
-_WIDER = ("CJK", "Noto Sans", "PingFang", "Hiragino", "YaHei", "Yu Gothic", "Malgun", "WenQuanYi", "Unifont", "Arial Unicode")
+_WIDER = (
+    "CJK",
+    "Noto Sans",
+    "PingFang",
+    "Hiragino",
+    "YaHei",
+    "Yu Gothic",
+    "Malgun",
+    "WenQuanYi",
+    "Unifont",
+    "Arial Unicode",
+)
 
 
 @lru_cache(maxsize=1)

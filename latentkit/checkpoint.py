@@ -241,7 +241,9 @@ def _read_manifest(source: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(files, dict) or not {"generator", "holdout", "about"} <= set(files):
         raise CheckpointError(f"{source / MANIFEST} does not list the generator, holdout and about files")
     for role, entry in files.items():
-        wanted = isinstance(entry, dict) and isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
+        wanted = (
+            isinstance(entry, dict) and isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
+        )
         if not wanted or not _NAME.fullmatch(str(entry.get("name"))):
             raise CheckpointError(f"{source / MANIFEST} has an unusable entry for {role!r}")
     return files

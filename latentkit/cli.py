@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("info", _info, "Say what a checkpoint holds and how it was trained.")
 
-    sub = verb("sample", _sample, "Draw samples, as a sheet or as arrays.", "a .png sheet, or .npz with latents and samples")
+    sub = verb(
+        "sample", _sample, "Draw samples, as a sheet or as arrays.", "a .png sheet, or .npz with latents and samples"
+    )
     sub.add_argument("-n", type=int, default=64, help="how many samples (default 64)")
     sub.add_argument(
         "--truncation",
@@ -97,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     best(sub)
 
     sub = verb("interpolate", _interpolate, "Go from one latent to another.", "a .png strip, a .gif, or .npz")
-    sub.add_argument("--between", type=int, nargs=2, default=(0, 1), metavar=("A", "B"), help="numbers of the latents (default 0 1)")
+    sub.add_argument(
+        "--between", type=int, nargs=2, default=(0, 1), metavar=("A", "B"), help="numbers of the latents (default 0 1)"
+    )
     sub.add_argument("--steps", type=int, default=9, help="how many samples, both ends included (default 9)")
     sub.add_argument(
         "--curve",
@@ -150,8 +154,8 @@ def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> "tuple
         if out.suffix.lower() not in suffixes:
             raise ArgumentError(f"--out must end in {' or '.join(suffixes)}, got {arguments.out!r}")
         check_target(out)
-    from latentkit.checks import as_seed
     from latentkit.checkpoint import load
+    from latentkit.checks import as_seed
 
     as_seed(arguments.seed)
     return load(arguments.checkpoint), out
@@ -189,7 +193,7 @@ def _draw(checkpoint: "Checkpoint", arguments: argparse.Namespace, n: int, trunc
             raise ArgumentError("--truncation and --best are two ways to choose latents; give one of them")
         from latentkit.sampling.truncate import truncated_sample
 
-        return truncated_sample(prior, n, threshold=truncation, seed=arguments.seed)  # type: ignore[arg-type]
+        return truncated_sample(prior, n, threshold=truncation, seed=arguments.seed)
     if fraction is None:
         return prior.sample(n, seed=arguments.seed)
     from latentkit.checks import as_number
@@ -204,8 +208,6 @@ def _draw(checkpoint: "Checkpoint", arguments: argparse.Namespace, n: int, trunc
 def _map(checkpoint: "Checkpoint", arguments: argparse.Namespace, n: int) -> Any:
     from latentkit.quality import quality_map
 
-    if checkpoint.critic is None:
-        raise ArgumentError("this checkpoint has no critic, so its latents cannot be scored")
     return quality_map(
         checkpoint.generator,
         checkpoint.critic,
@@ -228,7 +230,7 @@ def _write_samples(latents: "Tensor", samples: "Tensor", out: Path, columns: int
         with writing(out) as file:
             np.savez_compressed(file, latents=latents.numpy(), samples=samples.numpy())
         return
-    from latentkit.render import save_png, samples_sheet
+    from latentkit.render import samples_sheet, save_png
 
     save_png(samples_sheet(samples, columns=columns), out)
 
@@ -361,7 +363,12 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
     check_folder(arguments.out, marker=MARKER)
     checkpoint, out = _load(arguments)
     page = report(
-        checkpoint, out, seed=arguments.seed, n=arguments.n, batch_size=arguments.batch_size, progress=not arguments.json
+        checkpoint,
+        out,
+        seed=arguments.seed,
+        n=arguments.n,
+        batch_size=arguments.batch_size,
+        progress=not arguments.json,
     )
     size = sum(file.stat().st_size for file in page.parent.iterdir())
     return {"wrote": str(page), "megabytes": round(size / 1e6, 2)}

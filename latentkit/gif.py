@@ -1,9 +1,8 @@
 """Frames to a GIF file: streamed, with play times that are right and a palette that fits the frames.
 
 Pillow does the compression of one picture; the file around it is written here, because Pillow's own
-film writer holds every frame. A palette is fitted to a few frames at a time and kept as long as it
-serves: greys and films of few colours are stored exactly, a plot has one palette for the whole film,
-a colour morph a new one every few frames. Nothing is dithered: dither flickers and compresses badly.
+film writer holds every frame. Each frame stores the rectangle that changes, with holes where a pixel
+stays as it is. Nothing is dithered: dither flickers and compresses badly.
 
 References:
     CompuServe (1990), "Graphics Interchange Format, version 89a".
@@ -14,12 +13,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.errors import ArgumentError, ShapeError
+from latentkit.palette import Palette, packed_colours, palette_for
 
 __all__ = ["GifInfo", "gif_info", "ticks", "write_gif"]
 
@@ -31,12 +32,6 @@ LONGEST = 2**16 - 1
 
 #: Frames that share a palette, and that are held at a time.
 SEGMENT = 8
-
-#: A palette is kept while its squared error a channel stays below this (48 dB: no eye sees it) ...
-UNSEEN = 1.0
-
-#: ... or below this many times the error on the frames that it was fitted to.
-WORSE = 1.2
 
 Bytes = NDArray[np.uint8]
 
@@ -53,136 +48,6 @@ def ticks(durations: Sequence[float]) -> list[int]:
     """
     ends = np.floor(np.cumsum(np.asarray(durations, dtype=np.float64)) / TICK + 0.5 + 1e-9).astype(np.int64)
     return np.diff(ends, prepend=0).tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class _Palette:
-    """Colours (256, 3), a table from a colour's key to its index, and the error on the frames of its fit."""
-
-    colours: Bytes
-    table: Bytes
-    error: float
-    kind: str  # grey, exact or fitted
-
-    def index(self, frame: Bytes) -> Bytes:
-        """Return the index (H, W) of the nearest colour of each pixel of a frame (H, W, 3)."""
-        if self.kind == "grey":
-            return np.ascontiguousarray(frame[..., 0])
-        if self.kind == "exact":
-            known = _packed(self.colours[: int(self.table[0]) + 1])
-            return np.searchsorted(known, _packed(frame)).astype(np.uint8)
-        return self.table[_keys(frame)]
-
-
-_GREYS = _Palette(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), np.empty(0, np.uint8), 0.0, "grey")
-
-
-def _packed(frame: Bytes) -> NDArray[np.int32]:
-    wide = frame.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-
-
-def _keys(frame: Bytes) -> NDArray[np.int32]:
-    """Return the bins (H, W) of colours in a grid of 64 x 64 x 64: within a bin all go to one colour."""
-    wide = (frame >> 2).astype(np.int32)
-    return wide[..., 0] << 12 | wide[..., 1] << 6 | wide[..., 2]
-
-
-def _is_grey(frame: Bytes) -> bool:
-    return bool((frame[..., 0] == frame[..., 1]).all() and (frame[..., 1] == frame[..., 2]).all())
-
-
-def _palette_for(frames: list[Bytes], current: _Palette | None) -> _Palette:
-    """Return a palette for a few frames: the current one if it serves them, else a new one."""
-    if all(map(_is_grey, frames)):
-        return _GREYS
-    keys = [_keys(frame).ravel() for frame in frames]
-    counts = sum(np.bincount(part, minlength=2**18) for part in keys)
-    bins = np.flatnonzero(counts)
-    if len(bins) <= 256:
-        exact = _exact(frames, current)
-        if exact is not None:
-            return exact
-    weights = counts[bins].astype(np.float32)
-    means = np.empty((len(bins), 3), dtype=np.float32)
-    for c in range(3):
-        sums = sum(np.bincount(part, frame[..., c].ravel(), 2**18) for part, frame in zip(keys, frames, strict=True))
-        means[:, c] = sums[bins] / weights
-    fitted = current if current is not None and current.kind == "fitted" else None
-    if fitted is not None:
-        label, error = _nearest(means, weights, fitted.colours.astype(np.float32))
-        if error <= max(UNSEEN, WORSE * fitted.error):
-            return _Palette(fitted.colours, _table(bins, label), fitted.error, "fitted")
-        start = fitted.colours
-    else:
-        start = _first_guess(frames)
-    colours = _cluster(means, weights, start.astype(np.float32), rounds=3 if fitted else 6)
-    label, error = _nearest(means, weights, colours.astype(np.float32))
-    return _Palette(colours, _table(bins, label), error, "fitted")
-
-
-def _exact(frames: list[Bytes], current: _Palette | None) -> _Palette | None:
-    """Return a palette of every colour in the frames, or None if there are more than 256."""
-    found = np.unique(np.concatenate([np.unique(_packed(frame)) for frame in frames]))
-    if current is not None and current.kind == "exact":
-        known = _packed(current.colours[: int(current.table[0]) + 1])
-        if np.isin(found, known).all():
-            return current
-        joined = np.union1d(known, found)  # what comes back later need not change the palette again
-        found = joined if len(joined) <= 256 else found
-    if len(found) > 256:
-        return None
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    colours[: len(found)] = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1)
-    return _Palette(colours, np.array([len(found) - 1], dtype=np.uint8), 0.0, "exact")
-
-
-def _table(bins: NDArray[np.intp], label: NDArray[np.intp]) -> Bytes:
-    table = np.zeros(2**18, dtype=np.uint8)
-    table[bins] = label
-    return table
-
-
-def _first_guess(frames: list[Bytes]) -> Bytes:
-    from PIL import Image
-
-    montage = Image.fromarray(np.concatenate([frame[::2, ::2] for frame in frames]))
-    method = Image.Quantize.FASTOCTREE
-    found = montage.quantize(256, method=method, dither=Image.Dither.NONE).getpalette() or []
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    colours[: len(found) // 3] = np.array(found, dtype=np.uint8).reshape(-1, 3)[:256]
-    return colours
-
-
-def _nearest(
-    means: NDArray[np.float32], weights: NDArray[np.float32], centres: NDArray[np.float32]
-) -> tuple[NDArray[np.intp], float]:
-    """Return the nearest centre of each colour and the mean squared error a channel."""
-    label = np.empty(len(means), dtype=np.intp)
-    # |p - c|^2 less |p|^2, as one product. In small blocks, which stay in the cache and which the matrix
-    # library does not spread over threads: that costs it ten times the product itself.
-    points = np.column_stack([means, np.ones(len(means), dtype=np.float32)])
-    planes = np.column_stack([-2.0 * centres, (centres**2).sum(1)]).T.copy()
-    for start in range(0, len(means), 512):
-        label[start : start + 512] = (points[start : start + 512] @ planes).argmin(1)
-    gaps = ((means - centres[label]) ** 2).sum(1)
-    return label, float((gaps * weights).sum(dtype=np.float64) / (3.0 * weights.sum(dtype=np.float64)))
-
-
-def _cluster(
-    means: NDArray[np.float32], weights: NDArray[np.float32], centres: NDArray[np.float32], rounds: int
-) -> Bytes:
-    """Return 256 colours by weighted k-means: Lloyd's rounds; an idle centre goes to the worst colour."""
-    for _ in range(rounds):
-        label, _ = _nearest(means, weights, centres)
-        mass = np.bincount(label, weights, 256)
-        idle = np.flatnonzero(mass == 0)
-        moved = np.stack([np.bincount(label, weights * means[:, c], 256) for c in range(3)], axis=1)
-        centres = (moved / np.maximum(mass, 1e-9)[:, None]).astype(np.float32)
-        if len(idle):
-            worst = (((means - centres[label]) ** 2).sum(1) * weights).argsort()[::-1][: len(idle)]
-            centres[idle[: len(worst)]] = means[worst]
-    return np.clip(np.rint(centres), 0, 255).astype(np.uint8)
 
 
 def _compressed(index: Bytes) -> bytes:
@@ -224,38 +89,46 @@ class _Patch:
         """Return the frame's blocks: graphic control, descriptor, table, picture."""
         flags = 1 << 2 | (self.transparent is not None)  # leave the frame in place for the next one
         place = np.array([self.left, self.top, self.width, self.height], dtype="<u2").tobytes()
-        table = b"" if self.colours is None else self.colours.tobytes()
+        table, local = (b"", 0) if self.colours is None else (self.colours.tobytes(), 0x80 | _bits(self.colours))
         return b"".join(
             (
                 bytes((0x21, 0xF9, 4, flags)) + delay.to_bytes(2, "little") + bytes((self.transparent or 0, 0)),
-                b"," + place + bytes((0x87 if table else 0,)),
+                b"," + place + bytes((local,)),
                 table,
                 self.data,
             )
         )
 
 
-def _patch(frame: Bytes, palette: _Palette, canvas: Bytes) -> _Patch | None:
-    """Return what must be stored to go from the canvas to the frame, None if nothing; update the canvas.
+def _patch(
+    frame: Bytes, packed: NDArray[np.int32], before: NDArray[np.int32], palette: Palette, canvas: Bytes
+) -> _Patch | None:
+    """Return what must be stored to go on from the canvas, None if nothing; update the canvas.
 
-    A pixel stays as it is where the canvas is already as near to it as the palette comes.
+    A pixel is stored if its colour is another than in the frame before and the palette has a nearer one
+    than the canvas shows.
     """
-    index = palette.index(frame)
-    shown = palette.colours[index]
-    changed = _gap(frame, canvas) > _gap(frame, shown)
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    differs = packed != before
+    rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
     if len(rows) == 0:
         return None
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    index, shown, changed = index[box], shown[box], changed[box]
-    place = (int(columns[0]), int(rows[0]), index.shape[1], index.shape[0])
-    data, transparent = _compressed(index), None
-    free = np.flatnonzero(np.bincount(index[changed], minlength=256) == 0)
+    top, left = int(rows[0]), int(columns[0])
+    box = slice(top, rows[-1] + 1), slice(left, columns[-1] + 1)
+    index = palette.index(packed[box])
+    shown, target = palette.colours[index], canvas[box]
+    old, new = _gap(frame[box], target), _gap(frame[box], shown)
+    changed = differs[box] & (old > new)
+    if not changed.any():
+        return None
+    place, candidates = (left, top, index.shape[1], index.shape[0]), []
+    free = np.flatnonzero(np.bincount(index[changed], minlength=len(palette.colours)) == 0)
     if len(free) and not changed.all():
-        sparse = _compressed(np.where(changed, index, np.uint8(free[-1])))
-        if len(sparse) <= len(data):
-            data, transparent = sparse, int(free[-1])
-    target = canvas[box]
+        hole = int(free[-1])
+        candidates.append((_compressed(np.where(changed, index, np.uint8(hole))), hole))
+    # Without holes it often compresses better: where the palette was fitted to what lies in them, too.
+    if not candidates or new.sum() <= 1.1 * np.minimum(new, old).sum():
+        candidates.append((_compressed(index), None))
+    data, transparent = min(candidates, key=lambda candidate: len(candidate[0]))
     target[...] = shown if transparent is None else np.where(changed[..., None], shown, target)
     return _Patch(*place, data, transparent, None)
 
@@ -288,7 +161,7 @@ def write_gif(
     if not (0 < width < 2**16 and 0 < height < 2**16):
         raise ShapeError(f"a GIF is at most 65535 pixels wide and high, got {width} x {height}; use a smaller scale")
     seen = stored = waiting = 0
-    shared = palette = pending = None
+    shared = palette = pending = before = None
     canvas = np.empty((0, 0, 3), dtype=np.uint8)
     for segment in _segments(frames):
         for frame in segment:
@@ -296,15 +169,17 @@ def write_gif(
                 raise ShapeError(f"frames must be ({height}, {width}, 3) uint8, got {frame.shape} {frame.dtype}")
         if seen + len(segment) > len(delays):
             raise ArgumentError(f"there are more frames than the {len(delays)} that were said")
-        palette = _palette_for(segment, palette)
-        for frame, delay in zip(segment, delays[seen:], strict=False):
-            if shared is None:
-                shared = palette
+        packed = [packed_colours(frame) for frame in segment]
+        palette = palette_for(segment, packed, before, palette)
+        for frame, pixels, delay in zip(segment, packed, delays[seen:], strict=False):
+            if shared is None or before is None:
+                shared, index = palette, palette.index(pixels)
                 file.write(_header(size, palette.colours, loop))
-                canvas = palette.colours[palette.index(frame)]
-                patch = _Patch(0, 0, width, height, _compressed(palette.index(frame)), None, None)
+                canvas = palette.colours[index]
+                patch = _Patch(0, 0, width, height, _compressed(index), None, None)
             else:
-                patch = _patch(frame, palette, canvas)
+                patch = _patch(frame, pixels, before, palette, canvas)
+            before = pixels
             if patch is not None:
                 stored += _store(file, pending, waiting)
                 patch.colours = None if palette.colours is shared.colours else palette.colours
@@ -321,7 +196,12 @@ def write_gif(
 def _header(size: tuple[int, int], colours: Bytes, loop: bool) -> bytes:
     screen = np.array(size, dtype="<u2").tobytes()
     forever = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00" if loop else b""
-    return b"GIF89a" + screen + b"\xf7\x00\x00" + colours.tobytes() + forever
+    return b"GIF89a" + screen + bytes((0xF0 | _bits(colours), 0, 0)) + colours.tobytes() + forever
+
+
+def _bits(colours: Bytes) -> int:
+    """Return how a GIF states the size of a table: 2 to the power of this plus one."""
+    return len(colours).bit_length() - 2
 
 
 def _store(file: IO[bytes], patch: _Patch | None, delay: int) -> int:
@@ -361,7 +241,7 @@ def gif_info(path: str | os.PathLike[str]) -> GifInfo:
     """
     from PIL import Image, ImageSequence
 
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         if file.read(4) != b"GIF8":
             raise ArgumentError(f"{path} is no GIF file")
         file.seek(0)

@@ -1,6 +1,7 @@
 """The charts and maps of reports and commands, drawn as RGB arrays in one house style."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,9 @@ Array = NDArray[np.float64]
 TRAIL = 12
 
 
-def lines_picture(x: Array, lines: Mapping[str, Array], *, x_label: str, y_label: str, top: float | None = None) -> Image:
+def lines_picture(
+    x: Array, lines: Mapping[str, Array], *, x_label: str, y_label: str, top: float | None = None
+) -> Image:
     """Draw lines (T,) over x (T,) as (H, W, 3); `top` fixes the vertical axis to [0, top]."""
     with drawing():
         figure, axes = new_axes(640, 400, x=x_label, y=y_label)
@@ -38,7 +41,7 @@ def lines_picture(x: Array, lines: Mapping[str, Array], *, x_label: str, y_label
 
 def histogram_picture(groups: Mapping[str, Array], *, x_label: str, bins: int = 40) -> Image:
     """Draw the distributions of values in [0, 1] of several groups as (H, W, 3)."""
-    edges = np.linspace(0.0, 1.0, bins + 1)
+    edges = np.linspace(0.0, 1.0, bins + 1).tolist()
     with drawing():
         figure, axes = new_axes(640, 400, x=x_label, y="share of samples")
         for (name, values), colour in zip(groups.items(), COLOURS, strict=False):
@@ -124,12 +127,12 @@ class MapStage:
             axes.set_axis_off()
             x, y = points.numpy().T
             if values is None:
-                axes.scatter(x, y, s=4, color=MUTED, linewidths=0)
+                axes.scatter(x, y, s=4, color=MUTED, alpha=0.7, linewidths=0)
             else:
-                axes.scatter(x, y, s=4, c=values.numpy(), cmap=SCALE, vmin=0.0, vmax=1.0, linewidths=0)
+                axes.scatter(x, y, s=4, c=values.numpy(), cmap=SCALE, vmin=0.0, vmax=1.0, alpha=0.6, linewidths=0)
             axes.set_aspect("equal", adjustable="datalim")
             self._background = figure_rgb(figure)
-            self._to_pixels = axes.transData.frozen()
+            self._to_pixels: Any = axes.transData.frozen()
         self._side = side
 
     def frames(self, samples: Image, places: Array) -> Iterator[Image]:
@@ -145,9 +148,9 @@ class MapStage:
             pen = ImageDraw.Draw(stage)
             for back in range(min(TRAIL, t), 0, -1):
                 x, y = pixels[t - back]
-                r = 3.5 * (1.0 - back / (TRAIL + 1))
+                r = 6.0 * (1.0 - back / (TRAIL + 1))
                 pen.ellipse((x - r, y - r, x + r, y + r), fill=ACCENT)
             x, y = pixels[t]
-            pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=ACCENT, outline=GROUND, width=2)
+            pen.ellipse((x - 9, y - 9, x + 9, y + 9), fill=ACCENT, outline=GROUND, width=2)
             picture = Pictures.fromarray(sample).resize((side, side), Pictures.Resampling.NEAREST)
             yield np.concatenate([np.asarray(picture), np.asarray(stage)], axis=1)

@@ -140,11 +140,11 @@ def condition(generator: ConditionalGenerator, label: str | int) -> Generator:
     if not isinstance(generator, ConditionalGenerator):
         raise LabelError("this generator is not conditional, so it takes no label; use it as it is")
     classes = generator.classes
-    try:
-        named = isinstance(label, str) and label in classes
-        index = classes.index(label) if named else -1 if isinstance(label, bool) else operator.index(label)
-    except TypeError:
-        index = -1
+    index = -1
+    if isinstance(label, str):
+        index = classes.index(label) if label in classes else -1
+    elif not isinstance(label, bool) and hasattr(label, "__index__"):
+        index = operator.index(label)
     if not 0 <= index < len(classes):
         raise LabelError(f"label must be one of {', '.join(classes)} (or 0 to {len(classes) - 1}), got {label!r}")
     return Wrapped(_Conditioned(generator, index), generator.prior)

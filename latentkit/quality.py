@@ -146,7 +146,7 @@ def calibrate_against(
 
 def quality_map(
     generator: Generator,
-    critic: Critic,
+    critic: Critic | None,
     real: Tensor,
     *,
     n: int = 10_000,
@@ -170,10 +170,12 @@ def quality_map(
         progress: show a progress bar on standard error.
 
     Raises:
-        CriticError: if the critic carries no signal and `allow_uninformative` is False.
+        CriticError: if there is no critic, or it carries no signal and `allow_uninformative` is False.
         ShapeError: if there are fewer than 20 real samples, or they are not of the generator's shape.
     """
     n, seed = as_count(n, "n"), as_seed(seed)
+    if critic is None:
+        raise CriticError("there is no critic to score latents with; pass any function from samples to logits (N,)")
     prior = generator.prior
     calibration = calibrate_against(generator, critic, real, seed=seed, start=n, method=method, batch_size=batch_size)
     if calibration.verdict == "uninformative" and not allow_uninformative:

@@ -169,7 +169,9 @@ def save_image(image: Pixels, path: str | os.PathLike[str]) -> Path:
 def _save(image: Pixels, path: str | os.PathLike[str], suffixes: tuple[str, ...], metadata: Mapping[str, str]) -> Path:
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
-        raise ArgumentError(f"a picture is written to a file that ends in {' or '.join(suffixes)}, got {os.fspath(path)}")
+        raise ArgumentError(
+            f"a picture is written to a file that ends in {' or '.join(suffixes)}, got {os.fspath(path)}"
+        )
     target = check_target(path)
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
@@ -181,7 +183,9 @@ def _save(image: Pixels, path: str | os.PathLike[str], suffixes: tuple[str, ...]
     picture = Image.fromarray(image)
     if suffix == ".webp":
         if max(image.shape) > 16383:
-            raise OutputError(f"cannot write {target}: WebP is at most 16383 pixels a side, got {image.shape}; use .png")
+            raise OutputError(
+                f"cannot write {target}: WebP is at most 16383 pixels a side, got {image.shape}; use .png"
+            )
         picture.save(buffer, "WEBP", quality=85)
     else:
         texts = PngInfo()

@@ -27,7 +27,7 @@ LAYERS = [
     ["calibration"],
     ["quality"],
     ["metrics", "projection"],
-    ["style", "render", "gif", "animation", "plots"],
+    ["style", "captions", "render", "gif", "animation", "plots"],
     ["reports"],
     ["cli"],
     ["__main__"],
@@ -36,10 +36,11 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Within a row: roc and neighbours are leaves, and pictures build on each other.
 WITHIN = {
     "directions": {"roc"},
-    "render": {"style"},
+    "captions": {"style"},
+    "render": {"style", "captions"},
     "gif": {"style"},
-    "animation": {"style", "render", "gif"},
-    "plots": {"style", "render"},
+    "animation": {"style", "captions", "render", "gif"},
+    "plots": {"style", "captions", "render"},
 }
 TENSORS_ONLY = ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"]
 HEAVY = {
@@ -189,7 +190,9 @@ def test_type_checkers_see_the_same_names():
 def test_version_is_a_literal():
     """setup.cfg reads it without importing anything."""
     tree = tree_of(ROOT / "latentkit" / "__init__.py")
-    values = [n.value for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "__version__"]
+    values = [
+        n.value for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "__version__"
+    ]
     assert len(values) == 1
     assert values[0].value == latentkit.__version__
 

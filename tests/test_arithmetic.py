@@ -63,7 +63,10 @@ def test_the_dtype_is_kept_and_the_wider_one_wins(dtype):
     assert lk.combine([a, b.double()], [1, 1]).dtype == torch.float64
 
 
-@pytest.mark.parametrize(("dim", "norm", "analogy"), [(2, 1.25, 2.16), (8, 2.74, 4.75), (64, 7.96, 13.80), (100, 9.98, 17.27), (512, 22.62, 39.18)])
+@pytest.mark.parametrize(
+    ("dim", "norm", "analogy"),
+    [(2, 1.25, 2.16), (8, 2.74, 4.75), (64, 7.96, 13.80), (100, 9.98, 17.27), (512, 22.62, 39.18)],
+)
 def test_the_norm_of_an_analogy(dim, norm, analogy):
     """facts.md: the plain sum is sqrt(3) times too long, the matched one is a draw."""
     a, b, c = several(lk.Normal(dim), 3, n=min(20_000, 1_000_000 // dim))
@@ -95,7 +98,9 @@ def test_after_five_edits_in_a_row_the_result_is_still_a_draw():
 def test_a_vicinity_grows_with_its_scale(prior):
     z = prior.sample(1, seed=0)[0]
     torch.testing.assert_close(lk.vicinity(z, 3, scale=0.0, seed=1, prior=prior), z.expand(3, 6))
-    distances = [(lk.vicinity(z, 200, scale=s, seed=1, prior=prior) - z).norm(dim=1).mean() for s in (0.01, 0.1, 0.5, 2.0)]
+    distances = [
+        (lk.vicinity(z, 200, scale=s, seed=1, prior=prior) - z).norm(dim=1).mean() for s in (0.01, 0.1, 0.5, 2.0)
+    ]
     assert distances == sorted(distances)
     assert distances[0] < 0.1
     many = lk.vicinity(z, 8, scale=0.3, seed=1, prior=prior)
@@ -134,8 +139,16 @@ Z = lk.Normal(4).sample(3, seed=0)
         (lambda: lk.mean(Z[0]), ShapeError, r"latents must be \(N, D\), got \(4,\)"),
         (lambda: lk.mean(Z[:0]), ShapeError, r"latents must be \(N, D\), got \(0, 4\)"),
         (lambda: lk.vicinity(Z, 2, scale=1.0, seed=0), ShapeError, r"latent must be \(D,\), got \(3, 4\)"),
-        (lambda: lk.vicinity(Z[0], 2, scale=-1.0, seed=0), ArgumentError, "scale must be a finite number, at least 0, got -1"),
-        (lambda: lk.vicinity(Z[0], 0, scale=1.0, seed=0), ArgumentError, "n must be a whole number of at least 1, got 0"),
+        (
+            lambda: lk.vicinity(Z[0], 2, scale=-1.0, seed=0),
+            ArgumentError,
+            "scale must be a finite number, at least 0, got -1",
+        ),
+        (
+            lambda: lk.vicinity(Z[0], 0, scale=1.0, seed=0),
+            ArgumentError,
+            "n must be a whole number of at least 1, got 0",
+        ),
         (lambda: lk.vicinity(Z[0], 1, scale=1.0, seed=-1), ArgumentError, "seed must be a whole number"),
         (lambda: lk.combine([Z, -Z], [1, 1], lk.Sphere(4)), CurveError, "cancel out"),
     ],

@@ -134,7 +134,9 @@ def test_the_verdict_says_what_the_critic_is_worth(gap, n, verdict, text):
 
 def test_a_random_critic_is_rarely_believed():
     rng = np.random.default_rng(2)
-    verdicts = [calibrate_logits(*torch.from_numpy(rng.normal(0, 1, (2, 100))), method="logistic").verdict for _ in range(80)]
+    verdicts = [
+        calibrate_logits(*torch.from_numpy(rng.normal(0, 1, (2, 100))), method="logistic").verdict for _ in range(80)
+    ]
     assert verdicts.count("uninformative") >= 72
 
 
@@ -151,7 +153,9 @@ def test_a_constant_critic_says_nothing(method, value):
     fit = calibrate_logits(torch.full((50,), value), torch.full((50,), value), method=method)
     assert fit.verdict == "uninformative"
     assert fit.auc == 0.5
-    torch.testing.assert_close(fit.probability(torch.tensor([value, value + 1])), torch.full((2,), 0.5).double(), atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        fit.probability(torch.tensor([value, value + 1])), torch.full((2,), 0.5).double(), atol=0.02, rtol=0
+    )
     assert fit.brier == pytest.approx(0.25, abs=0.01)
 
 
@@ -224,7 +228,11 @@ def first(x):
         (lambda: lk.calibrate(first, X[:0], X), ShapeError, "at least 20 .* got 0 and 30"),
         (lambda: lk.calibrate(first, X, torch.zeros(30, 3)), ShapeError, r"one shape, got \(2,\) and \(3,\)"),
         (lambda: lk.calibrate(first, X, "x"), ShapeError, "generated samples must be a tensor of floats, got str"),
-        (lambda: lk.calibrate(first, X, X, method="beta"), ArgumentError, "method must be one of isotonic, logistic; got 'beta'"),
+        (
+            lambda: lk.calibrate(first, X, X, method="beta"),
+            ArgumentError,
+            "method must be one of isotonic, logistic; got 'beta'",
+        ),
         (lambda: lk.calibrate(first, X, X, batch_size=0), ArgumentError, "batch_size must be a whole number"),
         (lambda: calibrate_logits(X, X), ShapeError, r"logits must be \(M,\), got \(30, 2\) and \(30, 2\)"),
         (lambda: calibrate_logits(X[:, 0], X[:, 0] / 0), NonFiniteError, "generated logits must be finite"),

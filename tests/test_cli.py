@@ -70,7 +70,9 @@ def test_an_edit_keeps_its_own_latent_in_the_middle(image_run, tmp_path, capsys)
 
 def test_a_film_has_the_frames_and_seconds_that_were_asked(image_run, tmp_path, capsys):
     out = tmp_path / "film.gif"
-    code, printed, _ = run(capsys, "animate", image_run, "--out", out, "--keys", 3, "--frames", 12, "--fps", 24, "--json")
+    code, printed, _ = run(
+        capsys, "animate", image_run, "--out", out, "--keys", 3, "--frames", 12, "--fps", 24, "--json"
+    )
     assert code == 0
     assert json.loads(printed)["seconds"] == pytest.approx(0.5)
     total = 0

@@ -144,7 +144,7 @@ def test_opposite_ends_are_refused_with_a_way_out(dim, join, factor):
 def test_zero_ends(dim):
     z, zero = lk.Normal(dim).sample(1, seed=0)[0], torch.zeros(dim)
     for a, b in ((z, zero), (zero, z), (zero, zero)):
-        with pytest.raises(CurveError, match="zero latent has no direction.*use lerp or interpolate"):
+        with pytest.raises(CurveError, match=r"zero latent has no direction.*use lerp or interpolate"):
             lk.slerp(a, b)
         for join in (lk.lerp, lk.interpolate):
             way = join(a, b)(TIMES)
@@ -180,7 +180,13 @@ def test_interpolation_stays_on_the_prior(family, dim):
 
 
 # facts.md: prior norm mean, lerp midpoint norm, share of midpoints below the prior's 0.1 % quantile.
-NORMS = [(2, 1.25, 0.89, 0.002), (8, 2.74, 1.94, 0.013), (64, 7.96, 5.63, 0.70), (100, 9.98, 7.06, 0.95), (512, 22.62, 15.99, 1.0)]
+NORMS = [
+    (2, 1.25, 0.89, 0.002),
+    (8, 2.74, 1.94, 0.013),
+    (64, 7.96, 5.63, 0.70),
+    (100, 9.98, 7.06, 0.95),
+    (512, 22.62, 15.99, 1.0),
+]
 
 
 @pytest.mark.parametrize(("dim", "norm", "midpoint", "below"), NORMS)

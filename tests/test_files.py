@@ -55,12 +55,19 @@ def test_outputs_keep_normal_permissions(tmp_path):
     assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o750
 
 
-@pytest.mark.parametrize("failure", [ValueError("x"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "failure", [ValueError("x"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
+)
 def test_on_any_failure_the_old_file_stays_and_nothing_else(tmp_path, failure):
     target = files.write_bytes(tmp_path / "a", b"old")
-    with pytest.raises((type(failure), OutputError)) as caught, files.writing(target) as file:
-        file.write(b"half of the new")
-        raise failure
+
+    def write():
+        with files.writing(target) as file:
+            file.write(b"half of the new")
+            raise failure
+
+    with pytest.raises((type(failure), OutputError)) as caught:
+        write()
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
     if isinstance(failure, OSError):
@@ -144,9 +151,14 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
 
 def test_on_failure_the_old_folder_stays(tmp_path, monkeypatch):
     fill(tmp_path / "out", "one")
-    with pytest.raises(KeyboardInterrupt), files.writing_folder(tmp_path / "out", marker="m") as folder:
-        (folder / "m").write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with files.writing_folder(tmp_path / "out", marker="m") as folder:
+            (folder / "m").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert names(tmp_path) == ["out"]
     assert names(tmp_path / "out") == ["m", "one"]
 

@@ -67,7 +67,14 @@ def test_more_samples_than_one_block(draw):
 
 @pytest.mark.parametrize(
     "change",
-    [lambda x: x + 1000, lambda x: -3 * x, lambda x: 1e25 * x, lambda x: 1e-25 * x, lambda x: x.flip(1), lambda x: x.double()],
+    [
+        lambda x: x + 1000,
+        lambda x: -3 * x,
+        lambda x: 1e25 * x,
+        lambda x: 1e-25 * x,
+        lambda x: x.flip(1),
+        lambda x: x.double(),
+    ],
     ids=["offset", "scale", "huge", "tiny", "axes", "float64"],
 )
 def test_a_common_motion_or_unit_changes_nothing(change, draw):
@@ -79,7 +86,9 @@ def test_a_common_motion_or_unit_changes_nothing(change, draw):
 
 def test_the_order_of_samples_changes_nothing(draw):
     real, generated = draw(200, 3), draw(150, 3, seed=1)
-    assert lk.sample_quality(real.flip(0), generated.roll(7, 0)).__dict__ == pytest.approx(lk.sample_quality(real, generated).__dict__)
+    assert lk.sample_quality(real.flip(0), generated.roll(7, 0)).__dict__ == pytest.approx(
+        lk.sample_quality(real, generated).__dict__
+    )
 
 
 def test_real_against_real_is_about_one_and_a_copy_is_one(draw):
@@ -110,7 +119,11 @@ X = torch.zeros(10, 2)
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: lk.sample_quality(X[:5], X), ShapeError, r"real samples must be \(N, ...\) with more than k = 5 rows, got \(5, 2\)"),
+        (
+            lambda: lk.sample_quality(X[:5], X),
+            ShapeError,
+            r"real samples must be \(N, ...\) with more than k = 5 rows, got \(5, 2\)",
+        ),
         (lambda: lk.sample_quality(X, X[:5]), ShapeError, "generated samples must be"),
         (lambda: lk.sample_quality(X, X[:, 0]), ShapeError, r"got \(10,\)"),
         (lambda: lk.sample_quality(X, X[:, :1]), ShapeError, "one shape, got 2 and 1 values"),

@@ -29,7 +29,9 @@ def test_distances_and_neighbours_are_those_of_brute_force(points, draw):
     points = points(draw)
     queries = points[:40] + 0.01 * points.std() * draw(40, points.shape[1], seed=1)
     wanted = brute(queries, points)
-    torch.testing.assert_close(all_distances(queries, points).double(), wanted, rtol=1e-4, atol=1e-4 * wanted.max().item())
+    torch.testing.assert_close(
+        all_distances(queries, points).double(), wanted, rtol=1e-4, atol=1e-4 * wanted.max().item()
+    )
     found, index = nearest(points, points, 5, same=True)
     own = brute(points, points).fill_diagonal_(torch.inf)
     torch.testing.assert_close(found.double(), own.topk(5, largest=False).values, rtol=1e-3, atol=0)

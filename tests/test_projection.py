@@ -64,7 +64,9 @@ def test_pca_is_that_of_sklearn_up_to_sign_and_scale(n, width, draw):
     wanted = torch.from_numpy(PCA(2, svd_solver="full").fit_transform(rows.double().numpy()))
     for k in range(2):
         assert abs(torch.corrcoef(torch.stack([points[:, k], wanted[:, k]]))[0, 1]) > 0.9999
-    assert (points[:, 0].std() / points[:, 1].std()).item() == pytest.approx((wanted[:, 0].std() / wanted[:, 1].std()).item(), rel=1e-3)
+    assert (points[:, 0].std() / points[:, 1].std()).item() == pytest.approx(
+        (wanted[:, 0].std() / wanted[:, 1].std()).item(), rel=1e-3
+    )
 
 
 def test_one_column_is_laid_out_on_a_line(draw):
@@ -78,7 +80,9 @@ def test_one_column_is_laid_out_on_a_line(draw):
 def test_trustworthiness_is_that_of_sklearn(n, k, draw):
     rows, points = draw(n, 6), draw(n, 2, seed=1) + draw(n, 6)[:, :2]
     assert trustworthiness(rows, points, k=k) == pytest.approx(reference(rows, points, n_neighbors=k), abs=1e-6)
-    assert trustworthiness(rows, rows[:, [0, 1]] * 0 + rows[:, :2], k=k) == pytest.approx(reference(rows, rows[:, :2], n_neighbors=k), abs=1e-6)
+    assert trustworthiness(rows, rows[:, :2], k=k) == pytest.approx(
+        reference(rows, rows[:, :2], n_neighbors=k), abs=1e-6
+    )
 
 
 def test_trustworthiness_of_the_rows_themselves_is_one_and_of_noise_a_half(draw):
@@ -123,7 +127,11 @@ def test_few_different_rows_have_few_places(method, distinct, draw):
 
 
 @METHODS
-@pytest.mark.parametrize("rows", [torch.zeros(50, 8), torch.ones(200, 3), torch.zeros(1, 4), torch.zeros(2, 1)], ids=lambda x: str(tuple(x.shape)))
+@pytest.mark.parametrize(
+    "rows",
+    [torch.zeros(50, 8), torch.ones(200, 3), torch.zeros(1, 4), torch.zeros(2, 1)],
+    ids=lambda x: str(tuple(x.shape)),
+)
 def test_a_collapsed_generator_has_nothing_to_see(method, rows):
     plane = lk.project(rows, method)
     assert plane.points.abs().max() == 0

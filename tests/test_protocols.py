@@ -125,7 +125,11 @@ def test_the_place_of_a_model_is_that_of_its_parameters(build):
 
 @pytest.mark.parametrize(
     ("output", "text"),
-    [([1.0], r"a tensor \(3, ...\), got list"), (torch.zeros(2, 5), r"one row a latent \(3, ...\), got \(2, 5\)"), (torch.tensor(1.0), r"got \(\)")],
+    [
+        ([1.0], r"a tensor \(3, ...\), got list"),
+        (torch.zeros(2, 5), r"one row a latent \(3, ...\), got \(2, 5\)"),
+        (torch.tensor(1.0), r"got \(\)"),
+    ],
 )
 def test_an_output_must_have_one_row_a_latent(output, text):
     with pytest.raises(ShapeError, match=f"the generator must return .*{text}"):

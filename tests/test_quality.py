@@ -118,10 +118,14 @@ def test_batches_and_modes_change_nothing(batch_size, build):
     assert net.training
     assert net[1].training
     assert not critic.training
-    torch.testing.assert_close(score_latents(generator, critic, one.latents), lk.score(critic, lk.generate(generator, one.latents)))
+    torch.testing.assert_close(
+        score_latents(generator, critic, one.latents), lk.score(critic, lk.generate(generator, one.latents))
+    )
 
 
-@pytest.mark.parametrize("critic", [noise(12345.0), lambda x: 0 * x[:, 0], lambda x: -truth(x)], ids=["noise", "constant", "wrong sign"])
+@pytest.mark.parametrize(
+    "critic", [noise(12345.0), lambda x: 0 * x[:, 0], lambda x: -truth(x)], ids=["noise", "constant", "wrong sign"]
+)
 def test_a_critic_without_signal_is_refused(critic):
     with pytest.raises(CriticError, match=r"no quality map was made.*AUC.*allow_uninformative=True"):
         lk.quality_map(G, critic, REAL[:500], n=100)
@@ -153,7 +157,11 @@ def test_the_saved_map_is_the_map(quality, tmp_path):
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: lk.quality_map(G, truth, REAL[:19]), ShapeError, "at least 20 held-out real and generated samples, got 19"),
+        (
+            lambda: lk.quality_map(G, truth, REAL[:19]),
+            ShapeError,
+            "at least 20 held-out real and generated samples, got 19",
+        ),
         (lambda: lk.quality_map(G, truth, REAL[:, :1]), ShapeError, r"one shape, got \(1,\) and \(2,\)"),
         (lambda: lk.quality_map(G, truth, REAL / 0), NonFiniteError, "must be finite"),
         (lambda: lk.quality_map(G, truth, REAL, n=0), ArgumentError, "n must be a whole number of at least 1, got 0"),

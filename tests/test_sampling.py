@@ -84,7 +84,9 @@ def test_samples_have_the_models_dtype_and_latents_any(dtype, build):
 
 def test_samples_of_any_shape():
     for shape in ((), (1,), (3, 5, 7)):
-        x = lk.generate(lk.wrap(lambda z, s=shape: z[:, 0].reshape(-1, *[1] * len(s)).expand(-1, *s), lk.Normal(4)), Z, batch_size=5)
+        x = lk.generate(
+            lk.wrap(lambda z, s=shape: z[:, 0].reshape(-1, *[1] * len(s)).expand(-1, *s), lk.Normal(4)), Z, batch_size=5
+        )
         assert x.shape == (37, *shape)
         assert x.reshape(37, -1)[:, 0].equal(Z[:, 0])
 
@@ -136,7 +138,7 @@ def test_truncation_keeps_the_dtype_and_works_in_more(dtype):
 
 @pytest.mark.parametrize("psi", [float("nan"), float("inf"), None, "a lot"])
 def test_psi_must_be_a_finite_number(psi):
-    with pytest.raises(ArgumentError, match="psi must be a .*number, got"):
+    with pytest.raises(ArgumentError, match=r"psi must be a .*number, got"):
         lk.truncate(Z, MEAN, psi)
 
 

@@ -41,7 +41,8 @@ from trainers.loop import (
 __all__ = ["GANConfig", "GANState", "train_gan"]
 
 _PENALTY_EVERY = 8
-_SETTLING_BATCHES = 50
+_SETTLING_BATCHES = 20
+_HIDDEN_LAYERS = 3  # of the networks for points
 _COLLAPSED = 0.2  # spread of the samples over that of the data, below which a run has failed
 
 
@@ -220,7 +221,7 @@ def _networks(data: Data, config: Any) -> tuple[nn.Module, nn.Module]:
         generator = ConvGenerator(config.latent_dim, channels, size, config.width)
         return generator, ConvCritic(channels, size, config.width)
     dim = data.samples.shape[1]
-    return MLPGenerator(config.latent_dim, dim, config.width, 4), MLPCritic(dim, config.width, 4)
+    return MLPGenerator(config.latent_dim, dim, config.width, _HIDDEN_LAYERS), MLPCritic(dim, config.width, _HIDDEN_LAYERS)
 
 
 def _latents(config: Any, batch: int) -> Tensor:

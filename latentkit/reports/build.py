@@ -72,7 +72,12 @@ def report(
             chapters=tuple(written),
         )
         write_text(part / "index.html", page)
-        facts = {"checkpoint": checkpoint.fingerprint, "data": checkpoint.data, "seed": seed, "samples": len(study.samples)}
+        facts = {
+            "checkpoint": checkpoint.fingerprint,
+            "data": checkpoint.data,
+            "seed": seed,
+            "samples": len(study.samples),
+        }
         write_text(part / MARKER, json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
     return Path(folder) / "index.html"
 

@@ -1,5 +1,7 @@
 """The report's chapters: each takes the study, writes its pictures and says what they show."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,10 @@ from latentkit import plots
 from latentkit.animation import animate
 from latentkit.arithmetic import analogy, combine
 from latentkit.attributes import attributes_of
-from latentkit.calibration import score
-from latentkit.curves import interpolate, lerp, loop, slerp
+from latentkit.curves import Curve, interpolate, lerp, loop, slerp
 from latentkit.directions import Direction, mean_difference
 from latentkit.errors import LabelError
-from latentkit.render import samples_sheet, save_png
+from latentkit.render import plane_limits, points_rgb, samples_sheet, save_png
 from latentkit.reports.page import Card, Chapter, Figure, Table
 from latentkit.reports.study import Study
 from latentkit.sampling.generate import generate
@@ -82,31 +83,31 @@ def _believed(study: Study) -> Card:
 
 def samples(study: Study, folder: Path) -> Chapter:
     """Random samples beside held-out real ones, and what the critic likes most and least."""
-    figures = [
-        _sheet(study, folder, "samples.png", study.samples[:64], "Random samples", "not chosen: the first of the seed"),
-        _sheet(study, folder, "real.png", study.checkpoint.holdout[:64], "Held-out real samples", "never trained on"),
+    shown = 64 if study.images else 2_000
+    groups = [
+        ("samples.png", study.samples[:shown], "Random samples, not chosen", f"the first {shown} of seed {study.seed}"),
+        ("real.png", study.checkpoint.holdout[:shown], "Real samples that training never saw", "held-out samples"),
     ]
     text = ["What the generator makes of latents drawn from its prior, beside real samples that it never saw."]
-    quality_map = study.quality
-    if quality_map is not None and study.believed:
-        ranked = quality_map.top(1.0).index
-        figures += [
-            _sheet(study, folder, "best.png", study.samples[ranked[:64]], "The critic's favourites", "highest scores"),
-            _sheet(study, folder, "worst.png", study.samples[ranked[-64:]], "What it believes least", "lowest scores"),
+    if study.quality is not None and study.believed:
+        ranked = study.samples[study.quality.top(1.0).index]
+        drawn = f"of {len(ranked)} samples of seed {study.seed} by calibrated score"
+        groups += [
+            ("best.png", ranked[:shown], "The critic's favourites", f"the {shown} best {drawn}"),
+            ("worst.png", ranked[-shown:], "What the critic believes least", f"the {shown} worst {drawn}"),
         ]
         text.append(
             "If the critic is worth its verdict, the favourites look better than the least believed. They may also "
             "look alike: a critic's favourites can be a single kind of sample."
         )
-    elif quality_map is not None:
+    elif study.quality is not None:
         text.append("No best or worst samples are shown: the critic's scores carry no signal.")
-    return Chapter("samples", "Samples", tuple(text), tuple(figures))
-
-
-def _sheet(study: Study, folder: Path, name: str, shown: Tensor, what: str, how: str) -> Figure:
-    save_png(samples_sheet(shown, columns=8), folder / name)
-    made = f"{len(shown)} samples, seed {study.seed}" if name != "real.png" else f"{len(shown)} held-out samples"
-    return Figure(name, f"{what} ({how})", f"{what}: {how}.", made, pixelated=study.images)
+    limits = None if study.images else plane_limits(study.samples, study.checkpoint.holdout)
+    for name, group, _, _ in groups:
+        picture = samples_sheet(group, columns=8) if study.images else points_rgb(group, limits=limits, size=420)
+        save_png(picture, folder / name)
+    figures = tuple(Figure(name, what, f"{what}.", made, study.images) for name, _, what, made in groups)
+    return Chapter("samples", "Samples", tuple(text), figures)
 
 
 def walks(study: Study, folder: Path) -> Chapter:
@@ -124,14 +125,18 @@ def walks(study: Study, folder: Path) -> Chapter:
         figures.append(
             Figure(f"walk-{name}.gif", f"Film of a walk through {what}", f"A loop through {what}.", made, study.images)
         )
-    ways, picture = _ways(study)
-    save_png(picture, folder / "typicality.png")
+    ways, lines, times = _ways(study)
+    drawn = float(study.checkpoint.generator.prior.typicality(study.latents).mean())
+    chart = plots.lines_picture(
+        times, lines, x_label="way from one latent to the other", y_label="mean typicality", top=1.0
+    )
+    save_png(chart, folder / "typicality.png")
     figures.append(
         Figure(
             "typicality.png",
             "Typicality of the latents along three kinds of curves",
-            "How typical the latents on the way are for the prior. A draw from the prior averages 0.5; near 0 the "
-            "generator is asked for something that it never saw in training.",
+            "How typical the latents on the way are for the prior. Near 0 the generator is asked for something that it "
+            "practically never saw in training.",
             f"{PAIRS} pairs of latents, seed {study.seed}, 33 steps each, mean typicality",
         )
     )
@@ -148,23 +153,30 @@ def walks(study: Study, folder: Path) -> Chapter:
                 pixelated=True,
             )
         )
+    halfway = {name: values[len(values) // 2] for name, values in lines.items()}
     text = (
-        f"Curves between latents of {prior.dim} dimensions. What is filmed here is prior-matched: every latent on the "
-        "way is as typical as a fresh draw. A straight line is not, and the more dimensions, the less.",
+        f"Curves between latents of {prior.dim} dimensions. What is filmed here is prior-matched: halfway between two "
+        f"latents the typicality averages {halfway['interpolate']:.2f}, that of draws from the prior {drawn:.2f}. On a "
+        f"straight line it is {halfway['lerp']:.2f}, on a great circle {halfway['slerp']:.2f}.",
     )
     return Chapter("walks", "Walks", text, tuple(figures))
 
 
-def _ways(study: Study) -> tuple[dict, np.ndarray]:
+def _ways(study: Study) -> tuple[dict[str, Callable[..., Curve]], dict[str, np.ndarray], np.ndarray]:
+    """Return three kinds of curves by name, their mean typicality (T,) over pairs of latents, and the times (T,)."""
     prior = study.checkpoint.generator.prior
-    ways = {"interpolate": lambda a, b: interpolate(a, b, prior), "slerp": slerp, "lerp": lerp}
+    ways: dict[str, Callable[..., Curve]] = {
+        "interpolate": partial(interpolate, prior=prior),
+        "slerp": slerp,
+        "lerp": lerp,
+    }
     a, b = study.latents[:PAIRS], study.latents[PAIRS : 2 * PAIRS]
-    t = torch.linspace(0.0, 1.0, 33)
+    times = torch.linspace(0.0, 1.0, 33)
     lines = {}
     for name, make in ways.items():
-        z = make(a[: len(b)], b)(t)
-        lines[name] = prior.typicality(z.flatten(0, 1)).reshape(len(t), -1).mean(1).numpy()
-    return ways, plots.lines_picture(t.numpy(), lines, x_label="way from one latent to the other", y_label="mean typicality", top=1.0)
+        z = make(a, b)(times)
+        lines[name] = prior.typicality(z.flatten(0, 1)).reshape(len(times), -1).mean(1).numpy()
+    return ways, lines, times.numpy()
 
 
 def arithmetic(study: Study, folder: Path) -> Chapter:
@@ -209,11 +221,9 @@ def arithmetic(study: Study, folder: Path) -> Chapter:
     return Chapter("arithmetic", "Arithmetic", text, tuple(figures), (table,) if rows else ())
 
 
-def _effect(study: Study, found: Direction, measure, values: Tensor) -> tuple[str, ...]:
+def _effect(study: Study, found: Direction, measure: Callable[[Tensor], Tensor], values: Tensor) -> tuple[str, ...]:
     """Return a table's row: what a step of one along the direction changes, measured on 256 samples."""
-    moved = generate(
-        study.checkpoint.generator, study.latents[:256] + found.vector, batch_size=study.batch_size
-    )
+    moved = generate(study.checkpoint.generator, study.latents[:256] + found.vector, batch_size=study.batch_size)
     change = float((measure(moved) - values[:256]).mean())
     low, high = found.safe_range
     spread = float(values.std())
@@ -239,7 +249,9 @@ def _sums(study: Study, folder: Path) -> Figure:
         f"a, b, c, d; then a - b + c plainly (typicality {typical[0]:.3f}) and on the prior ({typical[1]:.3f}); then "
         f"the mean of all four plainly ({typical[2]:.3f}) and on the prior ({typical[3]:.3f})."
     )
-    return Figure("sums.png", "Sums of latents, plainly and on the prior", caption, f"latents 3 to 6 of seed {study.seed}", True)
+    return Figure(
+        "sums.png", "Sums of latents, plainly and on the prior", caption, f"latents 3 to 6 of seed {study.seed}", True
+    )
 
 
 def quality(study: Study, folder: Path) -> Chapter:
@@ -275,7 +287,11 @@ def quality(study: Study, folder: Path) -> Chapter:
     )
     if study.latents.shape[1] == 2:
         picture = plots.plane_picture(
-            study.latents, found.probability, title="latent plane", label="probability of being real", axes_labels=("z1", "z2")
+            study.latents,
+            found.probability,
+            title="latent plane",
+            label="probability of being real",
+            axes_labels=("z1", "z2"),
         )
         save_png(picture, folder / "latent-plane.png")
         figures.append(
@@ -304,7 +320,11 @@ def quality(study: Study, folder: Path) -> Chapter:
         calibration.explanation,
     ]
     return Chapter(
-        "quality", "Quality", tuple(text), tuple(figures), (Table("The critic, measured.", ("figure", "value", "to compare"), rows),)
+        "quality",
+        "Quality",
+        tuple(text),
+        tuple(figures),
+        (Table("The critic, measured.", ("figure", "value", "to compare"), rows),),
     )
 
 
@@ -317,18 +337,32 @@ def making(study: Study, folder: Path) -> Chapter:
     lines = {key: np.asarray(values) for key, values in history.items() if key.endswith("loss")}
     if steps and lines:
         save_png(plots.lines_picture(np.asarray(steps), lines, x_label="step", y_label="loss"), folder / "training.png")
-        figures.append(Figure("training.png", "Losses over the steps", "Losses over the training.", "the checkpoint's history"))
+        figures.append(
+            Figure("training.png", "Losses over the steps", "Losses over the training.", "the checkpoint's history")
+        )
     settings = Table(
-        "How it was trained.", ("setting", "value"), tuple((key, str(value)) for key, value in checkpoint.settings.items())
+        "How it was trained.",
+        ("setting", "value"),
+        tuple((key, str(value)) for key, value in checkpoint.settings.items()),
     )
-    return Chapter("making", "How it was made", (), tuple(figures), (settings, Table("What made this page.", ("part", "version"), _versions())))
+    return Chapter(
+        "making",
+        "How it was made",
+        (),
+        tuple(figures),
+        (settings, Table("What made this page.", ("part", "version"), _versions())),
+    )
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    rows = [("python", platform.python_version()), ("machine", platform.machine()), ("torch threads", str(torch.get_num_threads()))]
+    rows = [
+        ("python", platform.python_version()),
+        ("machine", platform.machine()),
+        ("torch threads", str(torch.get_num_threads())),
+    ]
     for name in ("latentkit", "torch", "numpy", "scikit-learn", "umap-learn", "numba", "pillow", "matplotlib"):
         try:
             rows.append((name, version(name)))

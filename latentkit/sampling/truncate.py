@@ -8,7 +8,7 @@ from torch import Tensor
 from latentkit import streams
 from latentkit.checks import as_count, as_latents, as_number, as_vector
 from latentkit.errors import ArgumentError
-from latentkit.priors import Normal
+from latentkit.priors import Normal, Prior
 
 __all__ = ["truncate", "truncated_sample"]
 
@@ -39,13 +39,13 @@ def truncate(latents: Tensor, mean: Tensor, psi: float) -> Tensor:
     return (mean + psi * (latents.double() - mean)).to(latents.dtype)
 
 
-def truncated_sample(prior: Normal, n: int, *, threshold: float, seed: int, start: int = 0) -> Tensor:
+def truncated_sample(prior: Prior, n: int, *, threshold: float, seed: int, start: int = 0) -> Tensor:
     """Draw latents (n, D) from a normal prior cut off at `threshold` standard deviations.
 
     Values beyond the threshold are replaced by values within, not scaled: a truncated normal.
 
     Args:
-        prior: a `Normal` prior.
+        prior: must be a `Normal` one.
         n: how many latents.
         threshold: largest distance of a coordinate from the mean, in standard deviations, above 0.
         seed: 0 to 2**64 - 1.
