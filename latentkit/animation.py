@@ -68,7 +68,7 @@ class Animation:
         for duration in self.durations:
             if not (math.isfinite(duration) and duration >= shortest - 1e-9):
                 raise ArgumentError(
-                    f"a frame must be shown for at least {shortest:g} ms, got {duration}: viewers slow down shorter ones"
+                    f"a frame must last at least {shortest:g} ms (viewers slow shorter ones down), got {duration}"
                 )
 
     @property
@@ -134,7 +134,7 @@ def animate(
         curve: a curve, or latents (T, D) that are shown in order.
         frames: how many, for a curve; 90 by default. Latents are a frame each.
         fps: frames a second, above 0 and at most 50.
-        hold: seconds for which the first and the last frame stand still as well; for open curves.
+        hold: seconds for which the first and the last frame stand still as well, at most 600; for open curves.
         caption: `caption(i, t)` is the text below frame i, with t in [0, 1] its place on the curve.
         scale: by default the least that makes an image's longer side 128 pixels.
         batch_size: latents a call.
@@ -153,7 +153,7 @@ def animate(
         >>> film.count, film.size, film.seconds
         (30, (128, 128), 1.2)
     """
-    fps, hold = _fps(fps), as_number(hold, "hold", least=0.0)
+    fps, hold = _fps(fps), as_number(hold, "hold", least=0.0, most=600.0)
     closed = isinstance(curve, Curve) and curve.closed
     if closed and hold > 0:
         raise ArgumentError(f"a closed curve has no ends to hold, got hold={hold:g}; leave it out or film a tour")

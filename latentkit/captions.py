@@ -56,7 +56,8 @@ def _font(path: Path | None) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
 
 @lru_cache(maxsize=32)
 def _characters(path: Path) -> frozenset[int]:
-    from matplotlib.ft2font import FT2Font
+    with drawing():
+        from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(str(path)).get_charmap())
 

@@ -140,12 +140,18 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
                 raise CheckpointError(f"{source} names a network for an unknown role {role!r}")
             state = _unpack(_read(source, files, role), source / files[role]["name"])
             models[role] = _restore(network["name"], network["settings"], state, source / files[role]["name"])
+        takes = models["generator"].settings["latent_dim"]
+        if takes != prior.dim:
+            raise CheckpointError(f"{source} has a prior of {prior.dim} coordinates and a generator that takes {takes}")
         held = _unpack(_read(source, files, "holdout"), source / files["holdout"]["name"])
+        samples, labels = _from_bytes(held["samples"]), held.get("labels")
+        if not bool(torch.isfinite(samples).all()) or (labels is not None and labels.shape != samples.shape[:1]):
+            raise CheckpointError(f"{source} has held-out samples that are not finite, or labels of another number")
         return Checkpoint(
             generator=wrap(models["generator"], prior),
             critic=models.get("critic"),
-            holdout=_from_bytes(held["samples"]),
-            holdout_labels=held.get("labels"),
+            holdout=samples,
+            holdout_labels=labels,
             classes=tuple(map(str, about["classes"])),
             data=str(about["data"]),
             trainer=str(about["trainer"]),
@@ -154,7 +160,7 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
         )
     except CheckpointError:
         raise
-    except (LatentkitError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LatentkitError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"{source} is not a complete checkpoint: {type(error).__name__}: {error}") from error
 
 
@@ -282,5 +288,12 @@ def _restore(name: str, settings: dict[str, Any], state: dict[str, Tensor], path
             if items
         ]
         raise CheckpointError(f"{path} does not fit its network {name}: {'; '.join(parts)}")
+    bad = [
+        key
+        for key, value in module.state_dict().items()
+        if value.is_floating_point() != state[key].is_floating_point() or not bool(torch.isfinite(state[key]).all())
+    ]
+    if bad:
+        raise CheckpointError(f"{path} holds weights that are not finite numbers of the right kind ({bad[0]})")
     module.load_state_dict(state, strict=True, assign=True)
     return module.eval().requires_grad_(False)

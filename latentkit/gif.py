@@ -134,7 +134,8 @@ def _patch(
 
 
 def _segments(frames: Iterable[Bytes]) -> Iterator[list[Bytes]]:
-    iterator = iter(frames)
+    # Copies: a maker of frames may draw all of them into one array.
+    iterator = (np.array(frame) for frame in frames)
     while segment := list(islice(iterator, SEGMENT)):
         yield segment
 

@@ -60,14 +60,15 @@ class Palette:
     def index(self, packed: NDArray[np.int32]) -> Bytes:
         """Return the indices of packed colours; one that the palette was not fitted to may be far off."""
         if self is GREYS:
-            return packed.astype(np.uint8)
+            return ~packed.astype(np.uint8)
         if self.known is None:
             return self.label[_bins(packed)]
         return self.label[np.searchsorted(self.known, packed).clip(max=len(self.known) - 1)]
 
 
-_NOTHING = np.empty(0, dtype=np.uint8)
-GREYS = Palette(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), None, _NOTHING, 0.0)
+#: All greys, from white to black: Pillow reads a ramp that ascends as a picture without a palette, and then
+#: gets the first frame that has a palette of its own wrong.
+GREYS = Palette(np.arange(256, dtype=np.uint8)[::-1, None].repeat(3, axis=1), None, np.empty(0, dtype=np.uint8), 0.0)
 
 
 def _is_grey(frame: Bytes) -> bool:
@@ -81,8 +82,8 @@ def palette_for(
     if all(map(_is_grey, frames)):
         return GREYS
     earlier = [before, *packed[:-1]]
-    pixels = [p.ravel() if e is None else p[p != e] for p, e in zip(packed, earlier, strict=True)]
-    if current is not None and not any(map(len, pixels)):
+    pixels = np.concatenate([p.ravel() if e is None else p[p != e] for p, e in zip(packed, earlier, strict=True)])
+    if current is not None and len(pixels) == 0:
         return current
     return _fitted(pixels, None if current is GREYS else current)
 
@@ -97,18 +98,17 @@ class _Colours:
     bins: NDArray[np.intp]
 
     @classmethod
-    def of(cls, pixels: list[NDArray[np.int32]]) -> "_Colours":
-        bins = [_bins(part) for part in pixels]
-        counts = np.sum([np.bincount(part, minlength=2**18) for part in bins], axis=0)
+    def of(cls, pixels: NDArray[np.int32]) -> "_Colours":
+        bins = _bins(pixels)
+        counts = np.bincount(bins, minlength=2**18)
         found = np.flatnonzero(counts)
         if len(found) <= DISTINCT:
-            known, repeats = np.unique(np.concatenate(pixels), return_counts=True)
+            known, repeats = np.unique(pixels, return_counts=True)
             if len(known) <= DISTINCT:
                 return cls(_unpacked(known).astype(np.float32), repeats.astype(np.float32), known, found)
         means = np.empty((len(found), 3), dtype=np.float32)  # of a bin's own colours, not its middle
         for c, shift in enumerate((16, 8, 0)):
-            channel = [np.bincount(b, p >> shift & 255, 2**18) for b, p in zip(bins, pixels, strict=True)]
-            means[:, c] = np.sum(channel, axis=0)[found] / counts[found]
+            means[:, c] = np.bincount(bins, pixels >> shift & 255, 2**18)[found] / counts[found]
         return cls(means, counts[found].astype(np.float32), None, found)
 
     def served_by(self, colours: Bytes) -> Palette:
@@ -121,7 +121,7 @@ class _Colours:
         return Palette(colours, self.known, table, error)
 
 
-def _fitted(pixels: list[NDArray[np.int32]], old: Palette | None) -> Palette:
+def _fitted(pixels: NDArray[np.int32], old: Palette | None) -> Palette:
     seen = _Colours.of(pixels)
     few = seen.known if seen.known is not None and len(seen.known) <= COLOURS else None
     if old is not None:
@@ -144,11 +144,11 @@ def _table(packed: NDArray[np.integer]) -> Bytes:
     return np.pad(_unpacked(packed), ((0, size - len(packed)), (0, 0)), mode="edge")
 
 
-def _first_guess(pixels: list[NDArray[np.int32]]) -> Bytes:
+def _first_guess(pixels: NDArray[np.int32]) -> Bytes:
     """Return COLOURS colours by an octree over a quarter of the pixels."""
     from PIL import Image
 
-    row = Image.fromarray(_unpacked(np.concatenate(pixels)[::4][None]))
+    row = Image.fromarray(_unpacked(pixels[None, ::4]))
     found = row.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).getpalette() or []
     colours = np.zeros((COLOURS, 3), dtype=np.uint8)
     colours[: len(found) // 3] = np.array(found, dtype=np.uint8).reshape(-1, 3)

@@ -209,7 +209,7 @@ def _umap(rows: Tensor, start: Tensor, seed: int, neighbours: int, min_dist: flo
                 n_neighbors=neighbours,
                 min_dist=min_dist,
                 init=init,
-                random_state=seed % 2**32,
+                random_state=streams.small_seed(seed),
                 n_jobs=1,
                 precomputed_knn=known,
             ).fit_transform(rows.numpy())

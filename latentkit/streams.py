@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latentkit.checks import as_count, as_seed
 from latentkit.errors import ArgumentError
 
-__all__ = ["normal", "permutation", "uniform"]
+__all__ = ["normal", "permutation", "small_seed", "uniform"]
 
 # Stream numbers. One a use; never reuse a number for another meaning.
 LATENTS = 0
@@ -58,6 +58,11 @@ def normal(n: int, width: int, *, seed: int, start: int = 0, stream: int = LATEN
     from scipy.special import ndtri
 
     return ndtri(uniform(n, width, seed=seed, start=start, stream=stream))
+
+
+def small_seed(seed: int) -> int:
+    """Return a seed below 2**32 that depends on all of `seed`, for libraries that take no larger one."""
+    return int(_bits(1, 1, as_seed(seed), 0, SPLITS)[0, 0] >> np.uint64(32))
 
 
 def permutation(n: int, *, seed: int, stream: int = SPLITS) -> NDArray[np.int64]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ACCENT", "COLOURS", "GRID", "GROUND", "INK", "MUTED", "SCALE", "drawing", "figure_rgb", "new_axes"]
 
 GROUND = "#ffffff"
-INK = "#22272e"
+
+#: Text. A true grey: a caption under grey images then leaves them exact in a GIF.
+INK = "#262626"
 GRID = "#e3e7ec"
 
 #: Points that are there to be compared with.
@@ -31,7 +33,7 @@ MUTED = "#a9b4c0"
 ACCENT = "#d55e00"
 
 #: Lines and groups, in this order. Okabe and Ito (2008), without the yellow, which white swallows.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#22272e")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
 
 #: The colour map of continuous values: even in lightness, for every kind of colour vision.
 SCALE = "viridis"
@@ -39,7 +41,7 @@ SCALE = "viridis"
 DPI = 100
 
 #: Everything that a user's own settings could otherwise change.
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.5,

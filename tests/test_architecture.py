@@ -27,21 +27,17 @@ LAYERS = [
     ["calibration"],
     ["quality"],
     ["metrics", "projection"],
-    ["style", "captions", "render", "gif", "animation", "plots"],
+    ["palette", "style"],
+    ["captions", "scatter"],
+    ["render", "gif", "plots"],
+    ["animation"],
     ["reports"],
     ["cli"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-# Within a row: roc and neighbours are leaves, and pictures build on each other.
-WITHIN = {
-    "directions": {"roc"},
-    "captions": {"style"},
-    "render": {"style", "captions"},
-    "gif": {"style"},
-    "animation": {"style", "captions", "render", "gif"},
-    "plots": {"style", "captions", "render"},
-}
+# Within a row one exception: a direction says how well it ranks.
+WITHIN = {"directions": {"roc"}}
 TENSORS_ONLY = ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"]
 HEAVY = {
     "PIL",

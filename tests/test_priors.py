@@ -8,7 +8,8 @@ from scipy import stats
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, CurveError, LatentkitError, NonFiniteError, ShapeError
-from latentkit.priors import _uniform_sum_cdf, normal_scores, prior_from_dict, prior_to_dict
+from latentkit.priors import normal_scores, prior_from_dict, prior_to_dict
+from latentkit.priors.uniform import uniform_sum_cdf
 
 
 def mixture(dim=3, seed=0, components=2):
@@ -254,14 +255,14 @@ def exact_uniform_sum_cdf(x, weights):
 )
 def test_the_uniform_sum_has_its_exact_cdf(weights, error):
     x = np.linspace(-sum(weights) * 1.1, sum(weights) * 1.1, 5001)
-    got = _uniform_sum_cdf(torch.from_numpy(x), torch.tensor(weights, dtype=torch.float64)).numpy()
+    got = uniform_sum_cdf(torch.from_numpy(x), torch.tensor(weights, dtype=torch.float64)).numpy()
     assert np.abs(got - exact_uniform_sum_cdf(x, weights)).max() < error
     assert (np.diff(got) >= 0).all()
 
 
 def test_the_mean_of_thousands_of_uniforms_is_a_normal():
     x = torch.linspace(-4, 4, 1001, dtype=torch.float64) * math.sqrt(1 / 3 / 10_000)
-    got = _uniform_sum_cdf(x, torch.full((10_000,), 1e-4).double())
+    got = uniform_sum_cdf(x, torch.full((10_000,), 1e-4).double())
     np.testing.assert_allclose(got, stats.norm.cdf(np.linspace(-4, 4, 1001)), atol=1e-5)
 
 

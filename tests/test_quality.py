@@ -72,6 +72,13 @@ def test_the_top_is_the_best_best_first(quality, fraction):
         assert best.latents[:, 0].min() > stats.norm.ppf(0.87)
 
 
+def test_among_equal_probabilities_the_larger_logit_comes_first():
+    """An isotonic calibration has plateaus; the critic's own order decides within them."""
+    best = lk.quality_map(G, biased, REAL[:100], n=400, seed=3, method="isotonic").top(0.5)
+    assert len(best.probability.unique()) < len(best)
+    assert (best.logits.diff() <= 0).all()
+
+
 def test_above_keeps_the_order_and_may_be_empty(quality):
     good = quality.above(0.5)
     assert good.probability.min() >= 0.5

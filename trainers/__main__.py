@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from latentkit.checkpoint import MANIFEST
 from latentkit.errors import ArgumentError, LatentkitError
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 after training; 2 after a mistake in the arguments or the data; 130 after an interrupt.
     """
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         summary = _gan(arguments)
     except LatentkitError as error:
         print(f"latentkit-train: {' '.join(str(error).split())}", file=sys.stderr)
@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("latentkit-train: interrupted; nothing was written", file=sys.stderr)
         return 130
+    except SystemExit as end:  # argparse leaves this way after --help
+        return int(end.code or 0)
     if arguments.json:
         print(json.dumps(summary))
     else:
@@ -46,9 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ArgumentError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
     about, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="latentkit-train",
         description=about,
         epilog=examples,

@@ -32,6 +32,7 @@ from trainers.loop import (
     Average,
     History,
     initialised,
+    lay_out,
     limited_threads,
     native_bfloat16,
     settle_batch_norm,
@@ -94,6 +95,8 @@ class GANConfig:
         for name in ("latent_dim", "steps", "batch_size", "width", "holdout", "threads"):
             if getattr(self, name) is not None:
                 as_count(getattr(self, name), name)
+        if self.batch_size == 1:
+            raise ArgumentError("batch_size must be at least 2 (batch norm compares samples), got 1")
         for name in ("generator_lr", "critic_lr", "r1"):
             if getattr(self, name) is not None:
                 as_number(getattr(self, name), name, least=0.0)
@@ -201,8 +204,6 @@ def _resolved(config: GANConfig, data: Data) -> Any:
 
 def _fitting_batch(config: Any, available: int) -> Any:
     """Lower the batch size to the samples there are: a batch never shows a sample twice on purpose."""
-    if config.batch_size == 1:
-        raise ArgumentError("batch_size must be at least 2: batch norm needs two samples")
     if config.batch_size <= available:
         return config
     if available < 2:
@@ -221,7 +222,9 @@ def _networks(data: Data, config: Any) -> tuple[nn.Module, nn.Module]:
         generator = ConvGenerator(config.latent_dim, channels, size, config.width)
         return generator, ConvCritic(channels, size, config.width)
     dim = data.samples.shape[1]
-    return MLPGenerator(config.latent_dim, dim, config.width, _HIDDEN_LAYERS), MLPCritic(dim, config.width, _HIDDEN_LAYERS)
+    return MLPGenerator(config.latent_dim, dim, config.width, _HIDDEN_LAYERS), MLPCritic(
+        dim, config.width, _HIDDEN_LAYERS
+    )
 
 
 def _latents(config: Any, batch: int) -> Tensor:
@@ -235,19 +238,22 @@ def _train(
     data: Data, config: Any, on_step: Callable[[GANState], None] | None, progress: bool
 ) -> tuple[nn.Module, nn.Module, dict[str, list[float]]]:
     device, batch = torch.device(config.device), config.batch_size
-    generator, critic = initialised(lambda: nn.ModuleList(_networks(data, config)), config.seed)
-    generator.to(device, memory_format=torch.channels_last)
-    critic.to(device, memory_format=torch.channels_last)
+    generator, critic = initialised(lambda: _networks(data, config), config.seed)
+    for module in (generator, critic):
+        lay_out(module.to(device), torch.channels_last)
     average = Average(generator, config.ema)
     betas = (config.beta1, config.beta2)
     generator_adam = torch.optim.Adam(generator.parameters(), config.generator_lr, betas, fused=True)
     critic_adam = torch.optim.Adam(critic.parameters(), config.critic_lr, betas, fused=True)
+    groups, rates = generator_adam.param_groups + critic_adam.param_groups, (config.generator_lr, config.critic_lr)
     low_precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
     reach = round(config.shift * data.samples.shape[-1]) if data.is_images else 0
     prior, history, began = Normal(config.latent_dim), History(config.steps), time.monotonic()
 
     bar = tqdm(range(1, config.steps + 1), desc=f"gan {data.name}", disable=not progress, mininterval=0.5)
     for step in bar:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, 2.0 * (1.0 - (step - 1) / config.steps))
         draws = torch.from_numpy(
             streams.uniform(batch, 5, seed=config.seed, start=step * batch, stream=streams.BATCHES)
         )
@@ -288,7 +294,9 @@ def _train(
 
     settle_batch_norm(average.module, (_latents(config, config.steps + 1 + k) for k in range(_SETTLING_BATCHES)))
     critic.eval().requires_grad_(False)
-    return _portable(average.module), _portable(critic), history.columns
+    for module in (average.module, critic):
+        lay_out(module.to("cpu"), torch.contiguous_format)
+    return average.module, critic, history.columns
 
 
 def _squared_gradient(critic: nn.Module, real: Tensor) -> Tensor:
@@ -296,10 +304,6 @@ def _squared_gradient(critic: nn.Module, real: Tensor) -> Tensor:
     real = real.detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
     return slope.square().flatten(1).sum(1).mean()
-
-
-def _portable(module: nn.Module) -> nn.Module:
-    return module.to("cpu", memory_format=torch.contiguous_format)
 
 
 def _warn_if_collapsed(generator: nn.Module, held_out: Data, config: Any) -> None:

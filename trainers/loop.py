@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,21 @@ from torch.nn import functional
 
 from latentkit.errors import DivergenceError
 
-__all__ = ["Average", "History", "initialised", "limited_threads", "native_bfloat16", "settle_batch_norm", "shifted"]
+__all__ = [
+    "Average",
+    "History",
+    "initialised",
+    "lay_out",
+    "limited_threads",
+    "native_bfloat16",
+    "settle_batch_norm",
+    "shifted",
+]
+
+Made = TypeVar("Made")
 
 
-def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+def initialised(make: Callable[[], Made], seed: int) -> Made:
     """Return `make()` with initial weights that depend on `seed` alone; torch's global state is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -41,6 +53,13 @@ def native_bfloat16(device: str) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Give the convolutions' weights a memory format, in place: channels-last ones are multiplied faster."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
+
+
 class Average:
     """An exponential moving average of a module's weights, in `module`; buffers are copied.
 
@@ -60,8 +79,8 @@ class Average:
         """Move the average towards the module's present weights."""
         self._updates += 1
         decay = min(self.decay, self._updates / (self._updates + 10.0))
-        ours, theirs = list(self.module.parameters()), list(module.parameters())
-        torch._foreach_lerp_(ours, theirs, 1.0 - decay)
+        for mine, other in zip(self.module.parameters(), module.parameters(), strict=True):
+            mine.lerp_(other, 1.0 - decay)
         for mine, other in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(other)
 

@@ -15,10 +15,11 @@ from latentkit.attributes import attributes_of
 from latentkit.curves import Curve, interpolate, lerp, loop, slerp
 from latentkit.directions import Direction, mean_difference
 from latentkit.errors import LabelError
-from latentkit.render import plane_limits, points_rgb, samples_sheet, save_png
+from latentkit.render import samples_sheet, save_png
 from latentkit.reports.page import Card, Chapter, Figure, Table
 from latentkit.reports.study import Study
 from latentkit.sampling.generate import generate
+from latentkit.scatter import plane_limits, points_rgb
 
 __all__ = ["arithmetic", "making", "quality", "samples", "verdict", "walks"]
 

@@ -1,5 +1,7 @@
 """Handwritten digits that come with scikit-learn: nothing to download."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -32,7 +34,7 @@ def digits() -> Data:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingDependencyError("the digits need scikit-learn: pip install scikit-learn") from error
-    bunch = load_digits()
+    bunch: Any = load_digits()
     small = np.round(np.asarray(bunch["images"]) * (255.0 / 16.0)).astype(np.uint8)
     large = [np.asarray(Image.fromarray(image).resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)) for image in small]
     labels = torch.from_numpy(np.asarray(bunch["target"]).astype(np.int64))

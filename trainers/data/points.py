@@ -3,6 +3,8 @@
 Point i of a seed depends on (seed, i) alone, so a larger set begins with the smaller one.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ def _draws(n: int, seed: int) -> tuple[Array, Array]:
     return u[:, :2], ndtri(u[:, 2:])
 
 
-def _data(name: str, x: Array, y: Array, labels: Array | None = None, classes: tuple[str, ...] = ()) -> Data:
+def _data(name: str, x: Array, y: Array, labels: NDArray[Any] | None = None, classes: tuple[str, ...] = ()) -> Data:
     samples = torch.from_numpy(np.stack([x, y], axis=1)).to(torch.float32)
     return Data(name, samples, None if labels is None else torch.from_numpy(labels.astype(np.int64)), classes)
 
