@@ -26,9 +26,9 @@ class Direction:
 
     Attributes: `vector` (D,) of norm 1, pointing to the positive side; `name`; `method`, how it was
     found; `safe_range`, the strengths between which at least half of the moved latents keep a
-    typicality of 0.01 under the prior (on a sphere there is none: any straight step leaves it); `counts`, how many latents were negative and positive; `auc`,
-    how well the direction found on 70 % of the latents ranks the labels of the other 30 % (0.5 is
-    chance, 1 is perfect).
+    typicality of 0.01 under the prior (on a sphere there is none: any straight step leaves it);
+    `counts`, how many latents were negative and positive; `auc`, how well the direction found on 70 %
+    of the latents ranks the labels of the other 30 % (0.5 is chance, 1 is perfect).
     """
 
     vector: Tensor

@@ -11,7 +11,10 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-WRITES = {"quickstart": ["best.gif", "report/index.html", "runs/digits/manifest.json"], "wrap_your_model": ["waves.gif"]}
+WRITES = {
+    "quickstart": ["best.gif", "report/index.html", "runs/digits/manifest.json"],
+    "wrap_your_model": ["waves.gif"],
+}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

@@ -245,15 +245,12 @@ def _train(
     betas = (config.beta1, config.beta2)
     generator_adam = torch.optim.Adam(generator.parameters(), config.generator_lr, betas, fused=True)
     critic_adam = torch.optim.Adam(critic.parameters(), config.critic_lr, betas, fused=True)
-    groups, rates = generator_adam.param_groups + critic_adam.param_groups, (config.generator_lr, config.critic_lr)
     low_precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
     reach = round(config.shift * data.samples.shape[-1]) if data.is_images else 0
     prior, history, began = Normal(config.latent_dim), History(config.steps), time.monotonic()
 
     bar = tqdm(range(1, config.steps + 1), desc=f"gan {data.name}", disable=not progress, mininterval=0.5)
     for step in bar:
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate * min(1.0, 2.0 * (1.0 - (step - 1) / config.steps))
         draws = torch.from_numpy(
             streams.uniform(batch, 5, seed=config.seed, start=step * batch, stream=streams.BATCHES)
         )
