@@ -3,17 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from latentkit import __version__
-from latentkit.errors import ArgumentError, LatentkitError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from latentkit.checkpoint import Checkpoint
+from latentkit.errors import LatentkitError
 
 __all__ = ["main"]
 
@@ -32,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's mistake, 130 for an interrupt."""
     arguments = _parser().parse_args(argv)
     try:
-        _finish(arguments.run(arguments), arguments.json)
+        with _threads(arguments.threads):
+            from latentkit import verbs
+
+            _finish(getattr(verbs, arguments.verb)(arguments), arguments.json)
     except LatentkitError as error:
         print(f"latentkit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -45,14 +43,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use `count` threads within the block; None leaves the number as it is."""
+    if count is None:
+        yield
+        return
+    from latentkit.checks import as_count
+
+    as_count(count, "--threads")
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _finish(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(result, ensure_ascii=False, allow_nan=False))
         return
     width = max(map(len, result))
     for key, value in result.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"{key.replace('_', ' '):<{width}}  {shown}")
+        lines = [f"{name} {_shown(inner)}" for name, inner in value.items()] if isinstance(value, dict) else [value]
+        for k, line in enumerate(lines):
+            print(f"{key.replace('_', ' ') if k == 0 else '':<{width}}  {_shown(line)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,14 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"latentkit {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    def verb(name: str, run: Any, about: str, out: str | None = None) -> argparse.ArgumentParser:
+    def verb(name: str, about: str, out: str | None = None) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=about, description=about)
-        sub.set_defaults(run=run)
+        sub.set_defaults(verb=name)
         sub.add_argument("checkpoint", metavar="CHECKPOINT", help="the folder of a trained model")
         if out:
             sub.add_argument("--out", required=True, metavar="FILE" if "." in out else "DIR", help=out)
             sub.add_argument("--seed", type=int, default=0, help="which random latents, 0 to 2**64 - 1 (default 0)")
             sub.add_argument("--batch-size", type=int, default=64, help="latents at a time (default 64)")
+        sub.add_argument("--threads", type=int, help="processor threads (default: one a core; fewer if busy)")
         sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
         return sub
 
@@ -84,11 +109,9 @@ def _parser() -> argparse.ArgumentParser:
             help="draw from the best FRACTION of latents by the calibrated critic, such as 0.25",
         )
 
-    verb("info", _info, "Say what a checkpoint holds and how it was trained.")
+    verb("info", "Say what a checkpoint holds and how it was trained.")
 
-    sub = verb(
-        "sample", _sample, "Draw samples, as a sheet or as arrays.", "a .png sheet, or .npz with latents and samples"
-    )
+    sub = verb("sample", "Draw samples, as a sheet or as arrays.", "a .png sheet, or .npz with latents and samples")
     sub.add_argument("-n", type=int, default=64, help="how many samples (default 64)")
     sub.add_argument(
         "--truncation",
@@ -98,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     best(sub)
 
-    sub = verb("interpolate", _interpolate, "Go from one latent to another.", "a .png strip, a .gif, or .npz")
+    sub = verb("interpolate", "Go from one latent to another.", "a .png strip, a .gif, or .npz")
     sub.add_argument(
         "--between", type=int, nargs=2, default=(0, 1), metavar=("A", "B"), help="numbers of the latents (default 0 1)"
     )
@@ -110,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         help="interpolate stays on the prior (default); slerp is the great circle, lerp the straight line",
     )
 
-    sub = verb("edit", _edit, "Move latents along the direction of an attribute.", "a .png sheet or .npz")
+    sub = verb("edit", "Move latents along the direction of an attribute.", "a .png sheet or .npz")
     sub.add_argument(
         "--attribute",
         required=True,
@@ -120,11 +143,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--strength", type=float, help="how far to go each way (default: the direction's safe range)")
     sub.add_argument("--steps", type=int, default=7, help="how many strengths, a column each (default 7)")
 
-    sub = verb("quality", _quality, "Score latents with the calibrated critic.", "a .npz with latents and scores")
+    sub = verb("quality", "Score latents with the calibrated critic.", "a .npz with latents and scores")
     sub.add_argument("-n", type=int, default=10_000, help="how many latents (default 10000)")
     sub.add_argument("--allow-uninformative", action="store_true", help="write scores even if they mean nothing")
 
-    sub = verb("project", _project, "Lay samples or latents out in the plane.", "a .png map or .npz with its points")
+    sub = verb("project", "Lay samples or latents out in the plane.", "a .png map or .npz with its points")
     sub.add_argument("-n", type=int, default=4_000, help="how many (default 4000)")
     sub.add_argument("--method", choices=("umap", "pca"), default="umap", help="default umap")
     sub.add_argument(
@@ -134,244 +157,15 @@ def _parser() -> argparse.ArgumentParser:
         help="samples shows what is made (default); UMAP of Gaussian latents shows noise",
     )
 
-    sub = verb("animate", _animate, "Film a loop through random latents.", "a .gif")
+    sub = verb("animate", "Film a loop through random latents.", "a .gif")
     sub.add_argument("--keys", type=int, default=6, help="how many latents to visit (default 6)")
     sub.add_argument("--frames", type=int, default=90, help="how many frames (default 90)")
     sub.add_argument("--fps", type=float, default=25.0, help="frames a second, at most 50 (default 25)")
     best(sub)
 
-    sub = verb("report", _report, "Write one page with everything, and its pictures.", "the report's folder")
+    sub = verb("report", "Write one page with everything, and its pictures.", "the report's folder")
     sub.add_argument("-n", type=int, default=None, help="how many samples to map (default 4000 images, 10000 points)")
     return parser
-
-
-def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> "tuple[Checkpoint, Path]":
-    """Return the checkpoint and the output's path; both are checked before any work."""
-    out = Path(arguments.out)
-    if suffixes:
-        from latentkit.files import check_target
-
-        if out.suffix.lower() not in suffixes:
-            raise ArgumentError(f"--out must end in {' or '.join(suffixes)}, got {arguments.out!r}")
-        check_target(out)
-    from latentkit.checkpoint import load
-    from latentkit.checks import as_seed
-
-    as_seed(arguments.seed)
-    return load(arguments.checkpoint), out
-
-
-def _info(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentkit.checkpoint import load
-
-    checkpoint = load(arguments.checkpoint)
-    history = {key: values[-1] for key, values in checkpoint.history.items() if values}
-    return {
-        "checkpoint": str(arguments.checkpoint),
-        "fingerprint": checkpoint.fingerprint,
-        "trainer": checkpoint.trainer,
-        "data": checkpoint.data,
-        "prior": repr(checkpoint.generator.prior),
-        "sample_shape": list(checkpoint.holdout.shape[1:]),
-        "held_out": len(checkpoint.holdout),
-        "classes": list(checkpoint.classes),
-        "critic": checkpoint.critic is not None,
-        "settings": checkpoint.settings,
-        "last_step": history,
-    }
-
-
-def _draw(checkpoint: "Checkpoint", arguments: argparse.Namespace, n: int, truncation: float | None = None) -> "Tensor":
-    """Return n latents as `--seed`, `--best` and `--truncation` ask."""
-    from latentkit.checks import as_count
-
-    n = as_count(n, "the number of latents")
-    prior = checkpoint.generator.prior
-    fraction = getattr(arguments, "best", None)
-    if truncation is not None:
-        if fraction is not None:
-            raise ArgumentError("--truncation and --best are two ways to choose latents; give one of them")
-        from latentkit.sampling.truncate import truncated_sample
-
-        return truncated_sample(prior, n, threshold=truncation, seed=arguments.seed)
-    if fraction is None:
-        return prior.sample(n, seed=arguments.seed)
-    from latentkit.checks import as_number
-
-    fraction = as_number(fraction, "--best", least=0.0, most=1.0, open_least=True)
-    quality = _map(checkpoint, arguments, max(1000, int(2 * n / fraction) + 1))
-    best = quality.top(fraction)
-    # In the order of the draw, not of the score: the first n are a fair choice among the best.
-    return best.rows(best.index.argsort()[:n]).latents
-
-
-def _map(checkpoint: "Checkpoint", arguments: argparse.Namespace, n: int) -> Any:
-    from latentkit.quality import quality_map
-
-    return quality_map(
-        checkpoint.generator,
-        checkpoint.critic,
-        checkpoint.holdout,
-        n=n,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
-        allow_uninformative=getattr(arguments, "allow_uninformative", False),
-        progress=not arguments.json,
-    )
-
-
-def _write_samples(latents: "Tensor", samples: "Tensor", out: Path, columns: int | None) -> None:
-    """Write latents (N, D) with their samples as .npz, or the samples as a .png sheet."""
-    if out.suffix.lower() == ".npz":
-        import numpy as np
-
-        from latentkit.files import writing
-
-        with writing(out) as file:
-            np.savez_compressed(file, latents=latents.numpy(), samples=samples.numpy())
-        return
-    from latentkit.render import samples_sheet, save_png
-
-    save_png(samples_sheet(samples, columns=columns), out)
-
-
-def _sample(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentkit.sampling.generate import generate
-
-    checkpoint, out = _load(arguments, (".png", ".npz"))
-    latents = _draw(checkpoint, arguments, arguments.n, arguments.truncation)
-    samples = generate(checkpoint.generator, latents, batch_size=arguments.batch_size)
-    _write_samples(latents, samples, out, None)
-    return {"wrote": str(out), "samples": len(samples)}
-
-
-def _interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentkit.curves import interpolate, lerp, slerp
-    from latentkit.sampling.generate import generate
-
-    checkpoint, out = _load(arguments, (".png", ".gif", ".npz"))
-    prior = checkpoint.generator.prior
-    if min(arguments.between) < 0:
-        raise ArgumentError(f"--between takes numbers of latents from 0, got {min(arguments.between)}")
-    a, b = (prior.sample(1, seed=arguments.seed, start=k)[0] for k in arguments.between)
-    curves = {"interpolate": lambda: interpolate(a, b, prior), "slerp": lambda: slerp(a, b), "lerp": lambda: lerp(a, b)}
-    curve = curves[arguments.curve]()
-    latents = curve.steps(arguments.steps)
-    if out.suffix.lower() == ".gif":
-        from latentkit.animation import animate
-
-        animate(checkpoint.generator, curve, frames=arguments.steps, batch_size=arguments.batch_size).save(out)
-    else:
-        samples = generate(checkpoint.generator, latents, batch_size=arguments.batch_size)
-        _write_samples(latents, samples, out, len(samples))
-    middle = curve(0.5)
-    return {"wrote": str(out), "steps": len(latents), "typicality_midway": float(prior.typicality(middle)[0])}
-
-
-def _edit(arguments: argparse.Namespace) -> dict[str, Any]:
-    import torch
-
-    from latentkit.attributes import attributes_of
-    from latentkit.checks import as_count, as_number, one_of
-    from latentkit.directions import mean_difference
-    from latentkit.sampling.generate import generate
-
-    checkpoint, out = _load(arguments, (".png", ".npz"))
-    generator, prior = checkpoint.generator, checkpoint.generator.prior
-    known = attributes_of(checkpoint.holdout)
-    measure = known[one_of(arguments.attribute, "--attribute", tuple(known))]
-    steps, rows = as_count(arguments.steps, "--steps"), as_count(arguments.n, "-n")
-    # Labels come from other latents than those that are edited.
-    latents = prior.sample(2000, seed=arguments.seed, start=rows)
-    values = measure(generate(generator, latents, batch_size=arguments.batch_size))
-    direction = mean_difference(latents, values > values.median(), name=arguments.attribute, prior=prior)
-    low, high = direction.safe_range
-    if arguments.strength is not None:
-        high = as_number(arguments.strength, "--strength", least=0.0, open_least=True)
-        low = -high
-    amounts = torch.linspace(low, high, steps)
-    edited = prior.sample(rows, seed=arguments.seed)[:, None] + amounts[:, None] * direction.vector
-    edited = edited.reshape(rows * steps, -1)
-    samples = generate(generator, edited, batch_size=arguments.batch_size)
-    _write_samples(edited, samples, out, steps)
-    return {
-        "wrote": str(out),
-        "attribute": arguments.attribute,
-        "strengths": [round(v, 3) for v in amounts.tolist()],
-        "safe_range": list(direction.safe_range),
-        "held_out_auc": direction.auc,
-    }
-
-
-def _quality(arguments: argparse.Namespace) -> dict[str, Any]:
-    checkpoint, out = _load(arguments, (".npz",))
-    quality = _map(checkpoint, arguments, arguments.n)
-    quality.save(out)
-    calibration = quality.calibration
-    return {
-        "wrote": str(out),
-        "latents": len(quality),
-        "verdict": quality.verdict,
-        "auc": calibration.auc,
-        "brier": calibration.brier,
-        "calibration_error": calibration.ece,
-        "z": calibration.z,
-        "z_of_raw_logits": calibration.z_raw,
-        "mean_probability": float(quality.probability.mean()),
-    }
-
-
-def _project(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentkit.projection import project
-    from latentkit.sampling.generate import generate
-
-    checkpoint, out = _load(arguments, (".png", ".npz"))
-    latents = _draw(checkpoint, arguments, arguments.n)
-    rows = latents
-    if arguments.of == "samples":
-        rows = generate(checkpoint.generator, latents, batch_size=arguments.batch_size)
-    plane = project(rows, arguments.method, seed=arguments.seed)
-    if out.suffix.lower() == ".npz":
-        plane.save(out)
-    else:
-        from latentkit.plots import plane_picture
-        from latentkit.render import save_png
-
-        save_png(plane_picture(plane.points, title=f"{arguments.method.upper()} of {len(rows)} {arguments.of}"), out)
-    return {"wrote": str(out), "points": len(rows), "trustworthiness": plane.trustworthiness, "verdict": plane.verdict}
-
-
-def _animate(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentkit.animation import animate
-    from latentkit.curves import loop
-
-    checkpoint, out = _load(arguments, (".gif",))
-    keys = _draw(checkpoint, arguments, arguments.keys)
-    curve = loop(keys, prior=checkpoint.generator.prior)
-    film = animate(
-        checkpoint.generator, curve, frames=arguments.frames, fps=arguments.fps, batch_size=arguments.batch_size
-    )
-    film.save(out)
-    return {"wrote": str(out), "frames": film.count, "seconds": film.seconds, "bytes": out.stat().st_size}
-
-
-def _report(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentkit.files import check_folder
-    from latentkit.reports import report
-    from latentkit.reports.build import MARKER
-
-    check_folder(arguments.out, marker=MARKER)
-    checkpoint, out = _load(arguments)
-    page = report(
-        checkpoint,
-        out,
-        seed=arguments.seed,
-        n=arguments.n,
-        batch_size=arguments.batch_size,
-        progress=not arguments.json,
-    )
-    size = sum(file.stat().st_size for file in page.parent.iterdir())
-    return {"wrote": str(page), "megabytes": round(size / 1e6, 2)}
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ LAYERS = [
     ["render", "gif", "plots"],
     ["animation"],
     ["reports"],
+    ["verbs"],
     ["cli"],
     ["__main__"],
 ]

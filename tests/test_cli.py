@@ -142,7 +142,7 @@ def test_an_interrupt_exits_with_130(image_run, tmp_path, capsys, monkeypatch):
     def stop(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("latentkit.sampling.generate.generate", stop)
+    monkeypatch.setattr("latentkit.verbs.generate", stop)
     code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png")
     assert code == 130
     assert "interrupted" in err
@@ -153,7 +153,7 @@ def test_a_broken_tool_shows_its_traceback(image_run, tmp_path, monkeypatch):
     def bug(*_args, **_options):
         raise RuntimeError("a bug, not a user's mistake")
 
-    monkeypatch.setattr("latentkit.sampling.generate.generate", bug)
+    monkeypatch.setattr("latentkit.verbs.generate", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["sample", str(image_run), "--out", str(tmp_path / "x.png")])
 

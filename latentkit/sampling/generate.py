@@ -39,13 +39,14 @@ def _batches(generator: Generator, latents: Tensor, batch_size: int) -> Iterator
         yield samples.detach().cpu()
 
 
-def generate(generator: Generator, latents: Tensor, *, batch_size: int = 64) -> Tensor:
+def generate(generator: Generator, latents: Tensor, *, batch_size: int = 64, progress: bool = False) -> Tensor:
     """Return the samples (N, *S) of latents (N, D) as one CPU tensor.
 
     Args:
         generator: the model; it runs where it is, in eval mode.
         latents: (N, D).
         batch_size: latents a call; changes nothing beyond float rounding.
+        progress: show a progress bar on standard error.
 
     Returns:
         (N, *S) in the model's dtype; images are floats in [-1, 1].
@@ -60,11 +61,16 @@ def generate(generator: Generator, latents: Tensor, *, batch_size: int = 64) -> 
         >>> lk.generate(identity, lk.Normal(2).sample(5, seed=0)).shape
         torch.Size([5, 2])
     """
+    from tqdm import tqdm
+
     done = 0
     samples = torch.empty(0)
-    for batch in stream(generator, latents, batch_size=batch_size):
-        if done == 0:
-            samples = torch.empty((len(latents), *batch.shape[1:]), dtype=batch.dtype)
-        samples[done : done + len(batch)] = batch
-        done += len(batch)
+    batches = stream(generator, latents, batch_size=batch_size)
+    with tqdm(total=len(latents), desc="generating", unit="sample", disable=not progress, leave=False) as bar:
+        for batch in batches:
+            if done == 0:
+                samples = torch.empty((len(latents), *batch.shape[1:]), dtype=batch.dtype)
+            samples[done : done + len(batch)] = batch
+            done += len(batch)
+            bar.update(len(batch))
     return samples
