@@ -17,8 +17,9 @@ from latentkit.curves import Curve
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.files import check_target, writing
 from latentkit.gif import ticks, write_gif
+from latentkit.priors import Prior
 from latentkit.protocols import Generator
-from latentkit.render import render_samples
+from latentkit.render import render_samples, samples_sheet
 from latentkit.sampling.generate import generate, stream
 
 __all__ = ["Animation", "animate", "from_frames"]
@@ -117,30 +118,33 @@ def _fps(fps: float) -> float:
 
 def animate(
     generator: Generator,
-    curve: Curve | Tensor,
+    curve: Curve | Tensor | Sequence[Curve],
     *,
     frames: int | None = None,
     fps: float = 25.0,
     hold: float = 0.0,
     caption: Callable[[int, float], str] | None = None,
     scale: int | None = None,
+    columns: int | None = None,
     batch_size: int = 64,
     loop: bool = True,
 ) -> Animation:
-    """Film what a generator makes along a curve.
+    """Film what a generator makes along a curve, or along several at once.
 
     Images are shown as they are, enlarged to at least 128 pixels; points of the plane as a point that
     moves, with a fading trail, over random samples. A closed curve's film goes on into its start
-    without a doubled frame; an open one's jumps back.
+    without a doubled frame; an open one's jumps back. Several curves are a sheet of images that move
+    together.
 
     Args:
         generator: makes images (N, C, H, W) in [-1, 1] or points (N, 2).
-        curve: a curve, or latents (T, D) that are shown in order.
+        curve: a curve, latents (T, D) that are shown in order, or several curves, all closed or all open.
         frames: how many, for a curve; 90 by default. Latents are a frame each.
         fps: frames a second, above 0 and at most 50.
         hold: seconds for which the first and the last frame stand still as well, at most 600; for open curves.
         caption: `caption(i, t)` is the text below frame i, with t in [0, 1] its place on the curve.
-        scale: by default the least that makes an image's longer side 128 pixels.
+        scale: by default the least that makes an image's longer side 128 pixels, or 64 on a sheet.
+        columns: of a sheet; by default about as many as rows.
         batch_size: latents a call.
         loop: play for ever rather than once.
 
@@ -157,33 +161,42 @@ def animate(
         >>> film.count, film.size, film.seconds
         (30, (128, 128), 1.2)
     """
-    fps, hold = _fps(fps), as_number(hold, "hold", least=0.0, most=600.0)
-    closed = isinstance(curve, Curve) and curve.closed
+    fps, hold = _fps(fps), as_number(hold, "hold", least=0.0)
+    curves = [curve] if isinstance(curve, (Curve, Tensor)) else list(curve)
+    closed = any(isinstance(one, Curve) and one.closed for one in curves)
     if closed and hold > 0:
         raise ArgumentError(f"a closed curve has no ends to hold, got hold={hold:g}; leave it out or film a tour")
-    latents = _latents(generator, curve, frames)
+    latents = _latents(generator, curves, frames)
     batch_size = as_count(batch_size, "batch_size")
-    # One sample now: an error here is better than one in the middle of a film.
-    first = require_finite(generate(generator, latents[:1], batch_size=1), "the sample of frame 0")
+    # One frame's samples now: an error here is better than one in the middle of a film.
+    first = require_finite(generate(generator, latents[0], batch_size=batch_size), "a sample of frame 0")
     backdrop = None
     if first.ndim == 2 and first.shape[1] == 2:
+        if len(curves) > 1:
+            raise ArgumentError(f"points are filmed along one curve, got {len(curves)}; images along several")
         backdrop = generate(generator, generator.prior.sample(BACKDROP, seed=0), batch_size=batch_size)
         scale = 1 if scale is None else scale
     elif scale is None:
-        scale = -(-LEAST_SIDE // max(first.shape[2:])) if first.ndim == 4 and first.numel() else 1
+        least = LEAST_SIDE if len(curves) == 1 else LEAST_SIDE // 2
+        scale = -(-least // max(first.shape[2:])) if first.ndim == 4 and first.numel() else 1
     scale = as_count(scale, "scale")
-    picture = next(iter(render_samples(first, scale=scale, backdrop=backdrop)))
+    columns = None if columns is None else as_count(columns, "columns")
+    picture = next(_pictures(first, scale, columns, backdrop, closed))
 
     def film() -> Iterator[Frame]:
         if backdrop is not None:  # two numbers a sample: the whole way is needed for the axes and the trail
-            points = generate(generator, latents, batch_size=batch_size)
-            yield from render_samples(points, scale=scale, backdrop=backdrop, closed=closed)
+            points = generate(generator, latents[:, 0], batch_size=batch_size)
+            yield from _pictures(points, scale, columns, backdrop, closed)
             return
+        together = latents.shape[1]
+        whole = max(batch_size // together, 1) * together
         done = 0
-        for samples in stream(generator, latents, batch_size=batch_size):
-            require_finite(samples, f"the samples of frames {done} to {done + len(samples) - 1}")
-            yield from render_samples(samples, scale=scale)
-            done += len(samples)
+        for samples in stream(generator, latents.flatten(0, 1), batch_size=whole):
+            made = len(samples) // together
+            require_finite(samples, f"the samples of frames {done} to {done + made - 1}")
+            done += made
+            for one in samples.split(together):
+                yield from _pictures(one, scale, columns, None, closed)
 
     count = len(latents)
     durations = [1000.0 / fps] * count
@@ -195,14 +208,34 @@ def animate(
     return Animation(film, count, (picture.shape[1], picture.shape[0]), tuple(durations), captions, loop)
 
 
-def _latents(generator: Generator, curve: Curve | Tensor, frames: int | None) -> Tensor:
-    """Return the latents (T, D) of a film."""
+def _pictures(
+    samples: Tensor, scale: int, columns: int | None, backdrop: Tensor | None, closed: bool
+) -> Iterator[Frame]:
+    """Yield one frame a sample, or of several images one frame with all of them."""
+    if samples.ndim == 4 and len(samples) > 1:
+        yield samples_sheet(samples, columns=columns, scale=scale)
+        return
+    yield from render_samples(samples, scale=scale, backdrop=backdrop, closed=closed)
+
+
+def _latents(generator: Generator, curves: Sequence[Curve | Tensor], frames: int | None) -> Tensor:
+    """Return the latents (T, N, D) of a film along N curves."""
+    if not curves:
+        raise ArgumentError("a film needs a curve, got none")
     prior = generator.prior
-    if not isinstance(curve, Curve):
-        latents = as_latents(curve, prior.dim)
+    if len(curves) == 1 and not isinstance(curves[0], Curve):
+        latents = as_latents(curves[0], prior.dim)
         if frames is not None and as_count(frames, "frames") != len(latents):
             raise ArgumentError(f"{len(latents)} latents are as many frames, got frames={frames}; leave frames out")
-        return latents
+        return latents[:, None]
+    ways = [one for one in curves if isinstance(one, Curve)]
+    if len(ways) != len(curves) or len({way.closed for way in ways}) != 1:
+        raise ArgumentError("several curves are filmed together if all are curves, and all closed or all open")
+    count = as_count(90 if frames is None else frames, "frames")
+    return torch.stack([_steps(way, prior, count) for way in ways], dim=1)
+
+
+def _steps(curve: Curve, prior: Prior, count: int) -> Tensor:
     if curve.dim != prior.dim:
         raise ShapeError(f"the curve must go through latents of {prior.dim} dimensions, got {curve.dim}")
     if curve.prior is not None and curve.prior != prior:
@@ -210,9 +243,9 @@ def _latents(generator: Generator, curve: Curve | Tensor, frames: int | None) ->
             f"the curve was made for the prior {curve.prior}, but the generator's is {prior}; "
             f"pass prior=generator.prior where you make the curve"
         )
-    latents = curve.steps(as_count(90 if frames is None else frames, "frames"))
+    latents = curve.steps(count)
     if latents.ndim != 2:
-        raise ShapeError(f"a film shows one curve, got {latents.shape[1]} at once; make a curve of single ends (D,)")
+        raise ShapeError(f"a film shows curves of single ends (D,), got one between {latents.shape[1]} pairs of ends")
     return latents
 
 

@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb("animate", "Film a loop through random latents.", "a .gif")
     sub.add_argument("--keys", type=int, default=6, help="how many latents to visit (default 6)")
+    sub.add_argument("--grid", default="1x1", metavar="COLUMNSxROWS", help="so many loops side by side, such as 6x3")
     sub.add_argument("--frames", type=int, default=90, help="how many frames (default 90)")
     sub.add_argument("--fps", type=float, default=25.0, help="frames a second, at most 50 (default 25)")
     best(sub)

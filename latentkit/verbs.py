@@ -1,6 +1,7 @@
 """The verbs of the command `latentkit`: each takes the parsed arguments and returns what it did."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -198,13 +199,28 @@ def project(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"wrote": str(out), "points": len(rows), "trustworthiness": plane.trustworthiness, "verdict": plane.verdict}
 
 
+def _grid(text: str) -> tuple[int, int]:
+    """Return columns and rows of a text such as 6x3."""
+    found = re.fullmatch(r"([1-9][0-9]{0,2})x([1-9][0-9]{0,2})", text)
+    if found is None:
+        raise ArgumentError(f"--grid takes columns x rows, such as 6x3, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
 def animate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Film a loop through random latents."""
     checkpoint, out = _load(arguments, (".gif",))
-    keys = _draw(checkpoint, arguments, arguments.keys)
-    curve = loop(keys, prior=checkpoint.generator.prior)
+    columns, rows = _grid(arguments.grid)
+    count = as_count(arguments.keys, "--keys")
+    keys = _draw(checkpoint, arguments, columns * rows * count)
+    loops = [loop(some, prior=checkpoint.generator.prior) for some in keys.split(count)]
     film = film_of(
-        checkpoint.generator, curve, frames=arguments.frames, fps=arguments.fps, batch_size=arguments.batch_size
+        checkpoint.generator,
+        loops,
+        frames=arguments.frames,
+        fps=arguments.fps,
+        columns=columns,
+        batch_size=arguments.batch_size,
     )
     film.save(out, progress=not arguments.json)
     return {"wrote": str(out), "frames": film.count, "seconds": film.seconds, "bytes": out.stat().st_size}

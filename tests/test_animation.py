@@ -408,3 +408,27 @@ def test_what_is_no_gif_is_said_so(tmp_path):
     (tmp_path / "a.gif").write_bytes(b"not a film")
     with pytest.raises(ArgumentError, match="no GIF"):
         gif_info(tmp_path / "a.gif")
+
+
+def test_several_curves_are_one_sheet_of_the_films_of_each():
+    generator = lk.wrap(lambda z: z.tanh().reshape(-1, 1, 2, 2), lk.Normal(4))
+    keys = generator.prior.sample(9, seed=0)
+    loops = [lk.loop(keys[3 * k : 3 * k + 3]) for k in range(3)]
+    together = lk.animate(generator, loops, frames=5, scale=4, columns=3)
+    alone = [list(lk.animate(generator, one, frames=5, scale=4).frames()) for one in loops]
+    assert together.size == (3 * 8 + 2 * 2, 8)
+    for t, frame in enumerate(together.frames()):
+        for k in range(3):
+            assert np.array_equal(frame[:, 10 * k : 10 * k + 8], alone[k][t])
+
+
+def test_curves_that_cannot_be_filmed_together_are_refused():
+    generator = lk.wrap(lambda z: z.tanh().reshape(-1, 1, 2, 2), lk.Normal(4))
+    keys = generator.prior.sample(3, seed=0)
+    with pytest.raises(ArgumentError, match="all closed or all open"):
+        lk.animate(generator, [lk.loop(keys), lk.tour(keys)])
+    with pytest.raises(ArgumentError, match="needs a curve"):
+        lk.animate(generator, [])
+    flat = lk.wrap(lambda z: z[:, :2], lk.Normal(4))
+    with pytest.raises(ArgumentError, match="points are filmed along one curve"):
+        lk.animate(flat, [lk.loop(keys), lk.loop(keys)])

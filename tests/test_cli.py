@@ -109,6 +109,7 @@ def test_info_tells_what_the_checkpoint_holds(point_run, capsys):
         (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "--strength", "nan"], "--strength"),
         (["project", "{run}", "--out", "{tmp}/x.png", "-n", "0"], "at least 1"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--keys", "2"], "at least 3 keyframes"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--grid", "0x2"], "--grid takes columns x rows"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--fps", "0"], "fps"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--frames", "0"], "at least 1"),
         (["report", "{run}", "--out", "{tmp}/file"], "a file has that name"),

@@ -176,6 +176,10 @@ class TestDoor:
         with pytest.raises(ArgumentError, match=name):
             GANConfig(**wrong)
 
+    def test_a_device_that_is_not_there(self):
+        with pytest.raises(ArgumentError, match="device 'meta' cannot be used"):
+            train("points", device="meta")
+
     @pytest.mark.parametrize("shape", [(8, 1, 24, 24), (8, 1, 32, 16), (8, 1, 8, 8)])
     def test_images_must_fit_the_networks(self, shape):
         with pytest.raises(DataError, match="power of two"):
@@ -300,6 +304,13 @@ class TestCommand:
         monkeypatch.setattr("trainers.__main__.train_gan", interrupt)
         assert main(["gan", "--data", "ring", "--out", str(tmp_path / "run")]) == 130
         assert not (tmp_path / "run").exists()
+
+    def test_help_says_what_every_setting_means(self, capsys):
+        main(["gan", "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        for name in GANConfig.__dataclass_fields__:
+            assert f"--{name.replace('_', '-')}" in text
+        assert "by heart [0.0625 below 10,000 images, else 0]" in text
 
     @pytest.mark.parametrize("arguments", [["--help"], ["gan", "--help"]])
     def test_help_teaches(self, arguments, capsys):

@@ -99,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
 def _field_help(config: type) -> dict[str, str]:
     """Return each setting's line in the docstring's `Args:`."""
     section = (config.__doc__ or "").partition("Args:")[2].partition("Raises:")[0]
-    return {name: " ".join(text.split()).rstrip(".") for name, text in re.findall(r"^\s+(\w+): (.+)$", section, re.M)}
+    # A line that goes on is indented further than the eight spaces of a name.
+    found = re.findall(r"^ {8}(\w+): (.+(?:\n {9,}.+)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()).rstrip(".") for name, text in found}
 
 
 def _gan(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ References:
     Karras et al. (2020), "Analyzing and improving the image quality of StyleGAN" (lazy regularisation).
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -41,6 +42,20 @@ from trainers.loop import (
 
 __all__ = ["GANConfig", "GANState", "train_gan"]
 
+# Chosen by measurement: quality at equal processor time, on the digits, Fashion-MNIST and the 25 Gaussians.
+_FOR_IMAGES: dict[str, Any] = {"latent_dim": 64, "steps": 2400, "batch_size": 32, "r1": 0.2, "width": 32}
+_FOR_POINTS: dict[str, Any] = {"latent_dim": 2, "steps": 5000, "batch_size": 256, "r1": 0.02, "width": 128}
+_MANY_IMAGES, _STEPS_FOR_MANY, _SHIFT_FOR_FEW = 10_000, 10_000, 0.0625
+
+_MOST = {
+    "generator_lr": math.inf,
+    "critic_lr": math.inf,
+    "r1": math.inf,
+    "beta1": 0.999999,
+    "beta2": 0.999999,
+    "ema": 0.999999,
+    "shift": 0.5,
+}
 _PENALTY_EVERY = 8
 _SETTLING_BATCHES = 20
 _HIDDEN_LAYERS = 3  # of the networks for points
@@ -54,16 +69,17 @@ class GANConfig:
     Args:
         latent_dim: size of a latent [64 for images, 2 for points].
         seed: number from 0 to 2**64 - 1 that decides everything random.
-        steps: optimiser steps of each network [2000 for images, 4000 for points].
-        batch_size: samples a step [64 for images, 256 for points].
-        generator_lr: learning rate of the generator's Adam [0.001 for images, 0.001 for points].
-        critic_lr: learning rate of the critic's Adam [0.001 for images, 0.001 for points].
+        steps: optimiser steps of each network [2400 for images, 10000 from 10,000 images on, 5000 for points].
+        batch_size: samples a step, at least 2 [32 for images, 256 for points].
+        generator_lr: learning rate of the generator's Adam.
+        critic_lr: learning rate of the critic's Adam.
         beta1: decay of Adam's first moment, 0 to below 1.
         beta2: decay of Adam's second moment, 0 to below 1.
-        r1: weight of the penalty on the critic's squared gradient at real samples [1 for images, 0.1 for points].
+        r1: weight of the penalty on the critic's squared gradient at real samples [0.2 for images, 0.02 for points].
         ema: decay a step of the averaged generator, 0 to below 1; 0 keeps the last weights.
-        width: channels at half the image's side, or units of a hidden layer [32 for images, 256 for points].
-        shift: largest move of the images that the critic sees, as a share of their side; 0 for none.
+        width: channels at half the image's side, or units of a hidden layer [32 for images, 128 for points].
+        shift: largest move of the images that the critic sees, as a share of their side; it keeps the critic from
+            learning a small set by heart [0.0625 below 10,000 images, else 0].
         holdout: samples kept from training [a sixth of the data, at most 2000].
         threads: threads that torch may use [as many as torch is set to].
         precision: float32, or bfloat16 for the networks' products [bfloat16 where the processor has it, for images].
@@ -77,14 +93,14 @@ class GANConfig:
     seed: int = 0
     steps: int | None = None
     batch_size: int | None = None
-    generator_lr: float | None = None
-    critic_lr: float | None = None
+    generator_lr: float = 1e-3
+    critic_lr: float = 1e-3
     beta1: float = 0.0
     beta2: float = 0.99
     r1: float | None = None
-    ema: float = 0.995
+    ema: float = 0.998
     width: int | None = None
-    shift: float = 0.125
+    shift: float | None = None
     holdout: int | None = None
     threads: int | None = None
     precision: str | None = None
@@ -97,12 +113,9 @@ class GANConfig:
                 as_count(getattr(self, name), name)
         if self.batch_size == 1:
             raise ArgumentError("batch_size must be at least 2 (batch norm compares samples), got 1")
-        for name in ("generator_lr", "critic_lr", "r1"):
+        for name, most in _MOST.items():
             if getattr(self, name) is not None:
-                as_number(getattr(self, name), name, least=0.0)
-        for name in ("beta1", "beta2", "ema"):
-            as_number(getattr(self, name), name, least=0.0, most=0.999999)
-        as_number(self.shift, "shift", least=0.0, most=0.5)
+                as_number(getattr(self, name), name, least=0.0, most=most)
         if self.precision is not None:
             one_of(self.precision, "precision", ("float32", "bfloat16"))
         try:
@@ -111,14 +124,6 @@ class GANConfig:
             raise ArgumentError(
                 f"device must be one that torch knows, such as cpu or cuda, got {self.device!r}"
             ) from error
-
-
-_FOR_IMAGES: dict[str, Any] = {
-    "latent_dim": 64, "steps": 2000, "batch_size": 64, "generator_lr": 1e-3, "critic_lr": 1e-3, "r1": 1.0, "width": 32,
-}  # fmt: skip
-_FOR_POINTS: dict[str, Any] = {
-    "latent_dim": 2, "steps": 4000, "batch_size": 256, "generator_lr": 1e-3, "critic_lr": 1e-3, "r1": 0.1, "width": 256,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,18 +197,24 @@ def _resolved(config: GANConfig, data: Data) -> Any:
                 f"{data.name} has images of {height}x{width}; the side must be a power of two from 16 on: "
                 "resize them, for example with image_folder(path, size=32)"
             )
-    fast = data.is_images and native_bfloat16(config.device)
+    try:
+        torch.zeros(1, device=config.device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise ArgumentError(f"device {config.device!r} cannot be used here: {error}") from error
+    many = data.is_images and len(data) >= _MANY_IMAGES
     defaults = {
         **(_FOR_IMAGES if data.is_images else _FOR_POINTS),
+        **({"steps": _STEPS_FOR_MANY} if many else {}),
+        "shift": _SHIFT_FOR_FEW if data.is_images and not many else 0.0,
         "holdout": min(2000, max(1, len(data) // 6)),
         "threads": torch.get_num_threads(),
-        "precision": "bfloat16" if fast else "float32",
+        "precision": "bfloat16" if data.is_images and native_bfloat16(config.device) else "float32",
     }
     return replace(config, **{name: value for name, value in defaults.items() if getattr(config, name) is None})
 
 
 def _fitting_batch(config: Any, available: int) -> Any:
-    """Lower the batch size to the samples there are: a batch never shows a sample twice on purpose."""
+    """Lower the batch size to the samples there are."""
     if config.batch_size <= available:
         return config
     if available < 2:
@@ -222,9 +233,8 @@ def _networks(data: Data, config: Any) -> tuple[nn.Module, nn.Module]:
         generator = ConvGenerator(config.latent_dim, channels, size, config.width)
         return generator, ConvCritic(channels, size, config.width)
     dim = data.samples.shape[1]
-    return MLPGenerator(config.latent_dim, dim, config.width, _HIDDEN_LAYERS), MLPCritic(
-        dim, config.width, _HIDDEN_LAYERS
-    )
+    generator = MLPGenerator(config.latent_dim, dim, config.width, _HIDDEN_LAYERS)
+    return generator, MLPCritic(dim, config.width, _HIDDEN_LAYERS)
 
 
 def _latents(config: Any, batch: int) -> Tensor:
