@@ -20,7 +20,8 @@ _HOMES = {
         "ring",
         "swiss_roll",
     ),
-    "gan": ("GANConfig", "GANState", "train_gan"),
+    "config": ("GANConfig",),
+    "gan": ("GANState", "train_gan"),
 }
 _MODULES = {name: f"trainers.{home}" for home, names in _HOMES.items() for name in names}
 
@@ -40,6 +41,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from trainers.config import GANConfig as GANConfig
     from trainers.data import DATA as DATA
     from trainers.data import Data as Data
     from trainers.data import digits as digits
@@ -51,6 +53,5 @@ if TYPE_CHECKING:
     from trainers.data import parabola as parabola
     from trainers.data import ring as ring
     from trainers.data import swiss_roll as swiss_roll
-    from trainers.gan import GANConfig as GANConfig
     from trainers.gan import GANState as GANState
     from trainers.gan import train_gan as train_gan

@@ -19,8 +19,9 @@ from typing import Any, NoReturn, get_args, get_type_hints
 from latentkit.checkpoint import MANIFEST
 from latentkit.errors import ArgumentError, LatentkitError
 from latentkit.files import check_folder
+from trainers.config import GANConfig
 from trainers.data import DATA, Data, fashion_mnist, image_folder
-from trainers.gan import GANConfig, train_gan
+from trainers.gan import train_gan
 
 __all__ = ["main"]
 
