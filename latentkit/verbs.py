@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -82,8 +83,13 @@ def _draw(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, truncat
     return best.rows(best.index.argsort()[:n]).latents
 
 
+def _shows(arguments: argparse.Namespace) -> bool:
+    """Whether a progress bar would be seen: not by a script, nor in a log file."""
+    return not arguments.json and sys.stderr.isatty()
+
+
 def _generate(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Namespace) -> Tensor:
-    return generate(checkpoint.generator, latents, batch_size=arguments.batch_size, progress=not arguments.json)
+    return generate(checkpoint.generator, latents, batch_size=arguments.batch_size, progress=_shows(arguments))
 
 
 def _map(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int) -> QualityMap:
@@ -95,7 +101,7 @@ def _map(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int) -> Quali
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         allow_uninformative=getattr(arguments, "allow_uninformative", False),
-        progress=not arguments.json,
+        progress=_shows(arguments),
     )
 
 
@@ -222,7 +228,7 @@ def animate(arguments: argparse.Namespace) -> dict[str, Any]:
         columns=columns,
         batch_size=arguments.batch_size,
     )
-    film.save(out, progress=not arguments.json)
+    film.save(out, progress=_shows(arguments))
     return {"wrote": str(out), "frames": film.count, "seconds": film.seconds, "bytes": out.stat().st_size}
 
 
@@ -236,7 +242,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         seed=arguments.seed,
         n=arguments.n,
         batch_size=arguments.batch_size,
-        progress=not arguments.json,
+        progress=_shows(arguments),
     )
     size = sum(file.stat().st_size for file in page.parent.iterdir())
     return {"wrote": str(page), "megabytes": round(size / 1e6, 2)}
