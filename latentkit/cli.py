@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from latentkit import __version__
-from latentkit.errors import LatentkitError
+from latentkit.console import guarded
 
 __all__ = ["main"]
 
@@ -26,21 +25,14 @@ a checkpoint is a folder that latentkit-train wrote:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's mistake, 130 for an interrupt."""
     arguments = _parser().parse_args(argv)
-    try:
+
+    def run() -> None:
         with _threads(arguments.threads):
             from latentkit import verbs
 
             _finish(getattr(verbs, arguments.verb)(arguments), arguments.json)
-    except LatentkitError as error:
-        print(f"latentkit: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("latentkit: interrupted; nothing half-written was left", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    return 0
+
+    return guarded("latentkit", run, interrupted="nothing half-written was left")
 
 
 @contextmanager

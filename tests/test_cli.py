@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from latentkit import verbs
 from latentkit.cli import main
 from latentkit.priors import Normal
 
@@ -183,3 +185,18 @@ def test_the_same_call_gives_the_same_bytes(image_run, tmp_path, capsys):
     for name in ("a.png", "b.png"):
         assert run(capsys, "sample", image_run, "--out", tmp_path / name, "-n", 4)[0] == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_warning_is_one_line_too(image_run, tmp_path, capsys, monkeypatch):
+    real = verbs.generate
+
+    def generate(*arguments, **options):
+        warnings.warn("two images\nwere skipped", UserWarning, stacklevel=2)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(verbs, "generate", generate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png", "--json")
+    assert code == 0
+    assert err == "latentkit: warning: two images were skipped\n"

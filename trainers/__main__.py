@@ -17,7 +17,8 @@ from dataclasses import fields
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from latentkit.checkpoint import MANIFEST
-from latentkit.errors import ArgumentError, LatentkitError
+from latentkit.console import guarded
+from latentkit.errors import ArgumentError
 from latentkit.files import check_folder
 from trainers.config import GANConfig
 from trainers.data import DATA, Data, fashion_mnist, image_folder
@@ -31,22 +32,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 after training; 2 after a mistake in the arguments or the data; 130 after an interrupt.
     """
-    try:
+
+    def run() -> None:
         arguments = _parser().parse_args(argv)
         summary = _gan(arguments)
-    except LatentkitError as error:
-        print(f"latentkit-train: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("latentkit-train: interrupted; nothing was written", file=sys.stderr)
-        return 130
+        if arguments.json:
+            print(json.dumps(summary))
+        else:
+            print(f"{summary['out']}: {summary['steps']} steps in {summary['seconds']:.0f} s; latentkit info shows it")
+
+    try:
+        return guarded("latentkit-train", run, interrupted="nothing was written")
     except SystemExit as end:  # argparse leaves this way after --help
         return int(end.code or 0)
-    if arguments.json:
-        print(json.dumps(summary))
-    else:
-        print(f"{summary['out']}: {summary['steps']} steps in {summary['seconds']:.0f} s; latentkit info shows it")
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
