@@ -4,8 +4,9 @@ Every public name is at the top level and is imported when first used, so that `
 the command's `--help` stay quick.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from latentkit.exports import lazy
 
 __version__ = "0.1.0"
 
@@ -26,22 +27,9 @@ _HOMES = {
     "reports": ("report",),
     "errors": ("LatentkitError",),
 }
-_MODULES = {name: f"latentkit.{home}" for home, names in _HOMES.items() for name in names}
+__all__ = ["__version__", *sorted(name for names in _HOMES.values() for name in names)]
 
-__all__ = ["__version__", *sorted(_MODULES)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'latentkit' has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = lazy(__name__, _HOMES)
 
 if TYPE_CHECKING:
     from latentkit.animation import Animation as Animation

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module imports from the rows above its own, and from its own package.
 LAYERS = [
-    ["errors"],
+    ["errors", "exports"],
     ["checks", "console"],
     ["files", "streams"],
     ["priors"],
@@ -181,7 +181,7 @@ def test_public_names_are_public_at_home():
 def test_type_checkers_see_the_same_names():
     block = next(node for node in tree_of(ROOT / "latentkit" / "__init__.py").body if is_type_checking(node))
     seen = {alias.asname: f"{node.module}" for node in block.body for alias in node.names}
-    assert seen == latentkit._MODULES
+    assert seen == {name: f"latentkit.{home}" for home, names in latentkit._HOMES.items() for name in names}
 
 
 def test_version_is_a_literal():

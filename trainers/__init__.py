@@ -3,8 +3,9 @@
 Every public name is at the top level and is imported when first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from latentkit.exports import lazy
 
 _HOMES = {
     "data": (
@@ -23,22 +24,9 @@ _HOMES = {
     "config": ("GANConfig",),
     "gan": ("GANState", "train_gan"),
 }
-_MODULES = {name: f"trainers.{home}" for home, names in _HOMES.items() for name in names}
+__all__ = sorted(name for names in _HOMES.values() for name in names)
 
-__all__ = sorted(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'trainers' has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = lazy(__name__, _HOMES)
 
 if TYPE_CHECKING:
     from trainers.config import GANConfig as GANConfig

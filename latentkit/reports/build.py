@@ -11,6 +11,7 @@ from latentkit.files import check_folder, write_text, writing_folder
 from latentkit.reports import chapters, mapping
 from latentkit.reports.page import render_page
 from latentkit.reports.study import make_study
+from latentkit.reports.verdict import verdict
 
 __all__ = ["MARKER", "report"]
 
@@ -68,7 +69,7 @@ def report(
                 f"{checkpoint.generator.prior.dim} latent dimensions, {_shape(shape)}, checkpoint "
                 f"{checkpoint.fingerprint}, seed {seed}"
             ),
-            cards=chapters.verdict(study),
+            cards=verdict(study),
             chapters=tuple(written),
         )
         write_text(part / "index.html", page)

@@ -16,70 +16,17 @@ from latentkit.curves import Curve, interpolate, lerp, loop, slerp
 from latentkit.directions import Direction, mean_difference
 from latentkit.errors import LabelError
 from latentkit.render import samples_sheet, save_png
-from latentkit.reports.page import Card, Chapter, Figure, Table
+from latentkit.reports.page import Chapter, Figure, Table
 from latentkit.reports.study import Study
+from latentkit.reports.verdict import believed
 from latentkit.sampling.generate import generate
 from latentkit.scatter import plane_limits, points_rgb
 
-__all__ = ["arithmetic", "making", "quality", "samples", "verdict", "walks"]
+__all__ = ["arithmetic", "making", "quality", "samples", "walks"]
 
 KEYS = 6
 FRAMES = 96
 PAIRS = 200
-
-
-def verdict(study: Study) -> tuple[Card, ...]:
-    """Answer first: is it good, is it varied, is its critic to be believed?"""
-    return (_good(study), _varied(study), _believed(study))
-
-
-def _good(study: Study) -> Card:
-    question = "Do samples look like the data?"
-    found, floor = study.measured, study.floor
-    if found is None or floor is None:
-        return Card(question, "Unknown", "unknown", "There are too few held-out real samples to compare with.")
-    share = found.precision / max(floor.precision, 1e-9)
-    answer, tone = ("Yes", "good") if share > 0.9 else ("Partly", "fair") if share > 0.6 else ("No", "poor")
-    detail = (
-        f"{found.precision:.0%} of the samples lie among held-out real ones (precision; real data reach "
-        f"{floor.precision:.0%}), at a density of {found.density:.2f} (real: {floor.density:.2f}). "
-        f"Measured in {found.features}, on {found.generated} samples."
-    )
-    return Card(question, answer, tone, detail)
-
-
-def _varied(study: Study) -> Card:
-    question = "Do samples cover the data?"
-    found, floor = study.measured, study.floor
-    if found is None or floor is None:
-        return Card(question, "Unknown", "unknown", "There are too few held-out real samples to compare with.")
-    if found.spread < 0.1:
-        detail = (
-            f"Samples are nearly identical: two of them differ by {found.spread:.1%} of what two real ones do. "
-            "The generator has collapsed."
-        )
-        return Card(question, "No: collapsed", "poor", detail)
-    share = found.coverage / max(floor.coverage, 1e-9)
-    answer, tone = ("Yes", "good") if share > 0.85 else ("Partly", "fair") if share > 0.5 else ("No", "poor")
-    detail = (
-        f"{found.coverage:.0%} of the held-out real samples have a generated one nearby (coverage; real data reach "
-        f"{floor.coverage:.0%}), and samples differ from each other {found.spread:.2f} times as much as real ones do."
-    )
-    return Card(question, answer, tone, detail)
-
-
-def _believed(study: Study) -> Card:
-    question = "Is the critic to be believed?"
-    if study.quality is None:
-        reason = "has no critic" if study.checkpoint.critic is None else "has too few held-out real samples"
-        return Card(question, "Unknown", "unknown", f"The checkpoint {reason}, so latents cannot be scored.")
-    calibration = study.quality.calibration
-    answer, tone = {
-        "informative": ("Yes, for ranking", "good"),
-        "weak": ("Hardly", "fair"),
-        "uninformative": ("No", "poor"),
-    }[calibration.verdict]
-    return Card(question, answer, tone, calibration.explanation)
 
 
 def samples(study: Study, folder: Path) -> Chapter:
@@ -258,7 +205,7 @@ def _sums(study: Study, folder: Path) -> Figure:
 def quality(study: Study, folder: Path) -> Chapter:
     """What the critic says of samples it never saw, how far it can be believed, and where it is high."""
     if study.quality is None:
-        return Chapter("quality", "Quality", (verdict(study)[2].detail,))
+        return Chapter("quality", "Quality", (believed(study).detail,))
     found = study.quality
     calibration = found.calibration
     figures = []
