@@ -164,7 +164,7 @@ def arithmetic(study: Study, folder: Path) -> Chapter:
     text = (
         "A direction is a difference of means: latents whose samples score above the median of an attribute, less "
         "the others. The held-out AUC says how well it ranks latents that it was not found on; 0.5 is chance, and "
-        "then the row above it means nothing. Within the safe range at least half of the latents stay typical.",
+        "then the direction means nothing. Within the safe range at least half of the latents stay typical.",
     )
     return Chapter("arithmetic", "Arithmetic", text, tuple(figures), (table,) if rows else ())
 

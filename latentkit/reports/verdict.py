@@ -20,10 +20,14 @@ def good(study: Study) -> Card:
     share = found.precision / max(floor.precision, 1e-9)
     answer, tone = ("Yes", "good") if share > 0.9 else ("Partly", "fair") if share > 0.6 else ("No", "poor")
     detail = (
-        f"{found.precision:.0%} of the samples lie among held-out real ones (precision; real data reach "
-        f"{floor.precision:.0%}), at a density of {found.density:.2f} (real: {floor.density:.2f}). "
-        f"Measured in {found.features}, on {found.generated} samples."
+        f"{found.precision:.0%} of {found.generated} samples lie among held-out real ones (precision; real data reach "
+        f"{floor.precision:.0%}), at a density of {found.density:.2f} (real: {floor.density:.2f})."
     )
+    if found.density > 1.1 * floor.density:
+        detail += " A density above that of real data means that samples keep to the middle of the data, or are smoother."
+    if found.features == "pixels":
+        answer = f"{answer}, by pixels"
+        detail += " Distances between pixels forgive blur and punish shifts: look at the samples below."
     return Card(question, answer, tone, detail)
 
 
