@@ -136,3 +136,29 @@ def test_bad_calls_say_what_was_wanted(call, error, text):
     with pytest.raises(LatentkitError, match=text) as caught:
         call()
     assert isinstance(caught.value, error)
+
+
+def test_separability_is_half_for_one_distribution_and_one_for_two_that_are_apart(draw):
+    a, b = draw(400, 3), draw(400, 3, seed=1)
+    assert lk.sample_quality(a, b).separability == pytest.approx(0.5, abs=0.05)
+    assert lk.sample_quality(a, b + 50.0).separability == 1.0
+    assert lk.sample_quality(a, a).separability < 0.01, "copies are nearer than any of their own kind"
+
+
+def test_samples_that_keep_to_the_middle_show_in_density_and_recall(draw):
+    """Averages of draws lie among the data and near all of it: precision and coverage forgive them."""
+    real = draw(400, 8)
+    ghosts = sum(draw(400, 8, seed=k) for k in range(1, 5)) / 4
+    found, floor = lk.sample_quality(real, ghosts), lk.sample_quality(real, draw(400, 8, seed=9))
+    assert found.precision > 0.95 * floor.precision
+    assert found.density > 2.0 * floor.density
+    assert found.recall < 0.3 * floor.recall
+
+
+def test_separability_is_the_leave_one_out_accuracy_of_the_nearest_neighbour(draw):
+    real, generated = draw(30, 2), 0.5 * draw(40, 2, seed=1)
+    both, kind = torch.cat([real, generated]), torch.tensor([0] * 30 + [1] * 40)
+    gaps = torch.cdist(both.double(), both.double()).fill_diagonal_(torch.inf)
+    right = (kind[gaps.argmin(1)] == kind).double()
+    wanted = (right[:30].mean() + right[30:].mean()) / 2
+    assert lk.sample_quality(real, generated).separability == pytest.approx(wanted.item())

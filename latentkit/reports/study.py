@@ -66,7 +66,7 @@ def make_study(checkpoint: Checkpoint, *, seed: int, n: int | None, batch_size: 
         real_logits = score(critic, real)
     half = min(len(real) // 2, n, 2_000)
     measured = floor = None
-    if half > 10:
+    if half >= 50:
         features = "pixels" if samples.ndim == 4 else "coordinates"
         measured = sample_quality(real[:half], samples[:half], features=features)
         floor = sample_quality(real[:half], real[half : 2 * half], features=features)

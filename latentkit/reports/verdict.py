@@ -1,9 +1,12 @@
 """The report's verdict: is the generator good, is it varied, is its critic to be believed?"""
 
+from latentkit.metrics import COLLAPSED
 from latentkit.reports.page import Card
 from latentkit.reports.study import Study
 
 __all__ = ["believed", "good", "varied", "verdict"]
+
+TOO_FEW = "There are too few held-out real samples to compare with: at least 100 are needed."
 
 
 def verdict(study: Study) -> tuple[Card, ...]:
@@ -12,42 +15,51 @@ def verdict(study: Study) -> tuple[Card, ...]:
 
 
 def good(study: Study) -> Card:
-    """Say whether samples look like the data, by precision beside what real data reach."""
+    """Say whether samples look like the data: how often they are told apart, beside what real data reach."""
     question = "Do samples look like the data?"
     found, floor = study.measured, study.floor
     if found is None or floor is None:
-        return Card(question, "Unknown", "unknown", "There are too few held-out real samples to compare with.")
+        return Card(question, "Unknown", "unknown", TOO_FEW)
     share = found.precision / max(floor.precision, 1e-9)
-    answer, tone = ("Yes", "good") if share > 0.9 else ("Partly", "fair") if share > 0.6 else ("No", "poor")
+    answer, tone = "Partly", "fair"
+    middling = found.density > 1.5 * floor.density
+    if found.separability < 0.7 and share > 0.8 and not middling and found.spread > COLLAPSED:
+        answer, tone = "Mostly", "good"
+    elif found.separability > 0.9 or share < 0.5 or found.spread < COLLAPSED:
+        answer, tone = "No", "poor"
     detail = (
-        f"{found.precision:.0%} of {found.generated} samples lie among held-out real ones (precision; real data reach "
-        f"{floor.precision:.0%}), at a density of {found.density:.2f} (real: {floor.density:.2f})."
+        f"By its nearest neighbour in {found.features} a sample is told from real ones {found.separability:.0%} of the "
+        f"time (50 % is chance; other real samples: {floor.separability:.0%}). {found.precision:.0%} lie among held-out "
+        f"real ones (precision; real: {floor.precision:.0%}), at a density of {found.density:.2f} (real: "
+        f"{floor.density:.2f}). {found.generated} samples against as many real ones."
     )
-    if found.density > 1.1 * floor.density:
-        detail += " A density above that of real data means that samples keep to the middle of the data, or are smoother."
-    if found.features == "pixels":
-        answer = f"{answer}, by pixels"
-        detail += " Distances between pixels forgive blur and punish shifts: look at the samples below."
+    if found.density > 1.2 * floor.density:
+        detail += " The high density means that samples keep to the middle of the data, or are smoother than it."
     return Card(question, answer, tone, detail)
 
 
 def varied(study: Study) -> Card:
-    """Say whether samples cover the data, by coverage beside what real data reach."""
+    """Say whether samples cover the data, by coverage and recall beside what real data reach."""
     question = "Do samples cover the data?"
     found, floor = study.measured, study.floor
     if found is None or floor is None:
-        return Card(question, "Unknown", "unknown", "There are too few held-out real samples to compare with.")
-    if found.spread < 0.1:
+        return Card(question, "Unknown", "unknown", TOO_FEW)
+    if found.spread < COLLAPSED:
         detail = (
             f"Samples are nearly identical: two of them differ by {found.spread:.1%} of what two real ones do. "
             "The generator has collapsed."
         )
         return Card(question, "No: collapsed", "poor", detail)
-    share = found.coverage / max(floor.coverage, 1e-9)
-    answer, tone = ("Yes", "good") if share > 0.85 else ("Partly", "fair") if share > 0.5 else ("No", "poor")
+    coverage, recall = found.coverage / max(floor.coverage, 1e-9), found.recall / max(floor.recall, 1e-9)
+    answer, tone = "Partly", "fair"
+    if coverage > 0.85 and recall > 0.6 and found.spread > 0.8:
+        answer, tone = "Mostly", "good"
+    elif coverage < 0.5 or recall < 0.1:
+        answer, tone = "No", "poor"
     detail = (
-        f"{found.coverage:.0%} of the held-out real samples have a generated one nearby (coverage; real data reach "
-        f"{floor.coverage:.0%}), and samples differ from each other {found.spread:.2f} times as much as real ones do."
+        f"{found.coverage:.0%} of the held-out real samples have a generated one nearby (coverage; other real samples: "
+        f"{floor.coverage:.0%}), {found.recall:.0%} lie among the generated ones (recall; real: {floor.recall:.0%}). "
+        f"Samples differ from each other {found.spread:.2f} times as much as real ones do."
     )
     return Card(question, answer, tone, detail)
 
