@@ -161,7 +161,7 @@ def animate(
         >>> film.count, film.size, film.seconds
         (30, (128, 128), 1.2)
     """
-    fps, hold = _fps(fps), as_number(hold, "hold", least=0.0)
+    fps, hold = _fps(fps), as_number(hold, "hold", least=0.0, most=600.0)
     curves = [curve] if isinstance(curve, (Curve, Tensor)) else list(curve)
     closed = any(isinstance(one, Curve) and one.closed for one in curves)
     if closed and hold > 0:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from latentkit import streams
 from latentkit.checks import as_count, as_number, floating, require_finite
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.priors import Normal, Prior
@@ -111,5 +112,6 @@ def vicinity(latent: Tensor, n: int, *, scale: float, seed: int, prior: Prior | 
         raise ShapeError(f"latent must be (D,), got {tuple(centre.shape)}")
     n, scale = as_count(n, "n"), as_number(scale, "scale", least=0.0)
     prior = Normal(centre.shape[0]) if prior is None else prior
-    noise = prior.sample(n, seed=seed).to(centre.device)
+    # Other draws than those of the seed itself, of which the latent may be one.
+    noise = prior.sample(n, seed=streams.derived_seed(seed, streams.VICINITY)).to(centre.device)
     return combine([centre.expand(n, -1), noise], [1.0, scale], prior).to(centre.dtype)

@@ -152,7 +152,7 @@ def calibrate_logits(real: Tensor, generated: Tensor, *, method: str | None = No
     chosen = min(held_out, key=lambda name: _log_loss(held_out[name], y))
     p = held_out[chosen]
     auc, spread = auc_with_error(r, g)
-    interval = (max(auc - 1.96 * spread, 0.0), min(auc + 1.96 * spread, 1.0))
+    interval = _interval(auc, spread, count)
     reliability = _reliability(p, y)
     verdict, explanation = _judge(auc, interval)
     return Calibration(
@@ -234,6 +234,16 @@ def _reliability(p: Array, y: Array, bins: int = 10) -> Array:
     index = np.minimum((p * bins).astype(int), bins - 1)
     rows = [(p[index == b].mean(), y[index == b].mean(), (index == b).sum()) for b in range(bins) if (index == b).any()]
     return np.array(rows, dtype=np.float64)
+
+
+def _interval(auc: float, spread: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of an AUC; never narrower than that of a share of `count` samples at 0 or 1.
+
+    DeLong's variance vanishes where all samples are ranked right, however few they are.
+    """
+    slack = 1.96**2 / (count + 1.96**2)  # Wilson (1927) at a share of 0 or 1
+    low, high = auc - 1.96 * spread, auc + 1.96 * spread
+    return max(min(low, 1.0 - slack), 0.0), min(max(high, slack), 1.0)
 
 
 def _judge(auc: float, interval: tuple[float, float]) -> tuple[Verdict, str]:

@@ -24,8 +24,9 @@ __all__ = ["Curve", "interpolate", "lerp", "loop", "slerp", "tour"]
 #: Ends whose directions differ from opposite by less than this angle (radians) have no unique arc.
 OPPOSITE = 1e-5
 
-#: Two ends nearer to each other than this quantile of independent draws count as related.
-RELATED = 1e-6
+#: Two ends nearer to each other than the first quantile of independent draws begin to count as related, and
+#: do so fully at the second.
+RELATED = (1e-5, 1e-6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +189,9 @@ def interpolate(a: Tensor, b: Tensor, prior: Prior | None = None) -> Curve:
 
     For two independent draws every point on the way is distributed exactly as the prior: a Gaussian
     line is rescaled by 1 / sqrt((1 - t)^2 + t^2), a uniform one goes through the CDF of the sum, one
-    on a sphere is renormalised. Ends far too close to be independent (nearer than one pair of draws
-    in a million, as an edit of one latent is) are joined so that the curve does not bulge outwards.
+    on a sphere is renormalised. Ends far too close to be independent draws (nearer than one pair in
+    100,000) are joined as related ones, so that the curve does not bulge outwards between them. In few
+    dimensions that takes ends that are very close: between a latent and its edit use `lerp`.
 
     Args:
         a: where the curve starts.
@@ -221,9 +223,9 @@ def interpolate(a: Tensor, b: Tensor, prior: Prior | None = None) -> Curve:
     def inner(t: Tensor) -> Tensor:
         weights = torch.cat([1.0 - t, t], dim=-1)
         matched = prior.match((1.0 - t) * start + t * end, weights)
-        if not bool(related.any()):
+        if not bool((related > 0).any()):
             return matched
-        return torch.where(related, _join_related(prior, start, end, ga, gb, t), matched)
+        return torch.lerp(matched, _join_related(prior, start, end, ga, gb, t), related)
 
     return Curve(_between(start, end, dtype, inner), "interpolate", prior.dim, prior=prior)
 
@@ -239,12 +241,14 @@ def _refuse_cancelling(ga: Tensor, gb: Tensor) -> None:
 
 
 def _related(ga: Tensor, gb: Tensor) -> Tensor:
-    """Return (..., 1): whether two ends are too near each other to be independent draws."""
-    from scipy.special import gammaincinv
+    """Return (..., 1) in [0, 1]: how far two ends are too near each other to be independent draws."""
+    from scipy.special import gammainc
 
     # |a - b|^2 / 2 is chi-square distributed with D degrees for independent draws.
-    quantile = float(gammaincinv(ga.shape[-1] / 2.0, RELATED)) * 2.0
-    return (ga - gb).square().sum(-1, keepdim=True) / 2.0 < quantile
+    half = (ga - gb).square().sum(-1, keepdim=True) / 4.0
+    chance = torch.as_tensor(gammainc(ga.shape[-1] / 2.0, half.cpu().numpy())).to(ga.device).clamp(min=1e-300)
+    begins, ends = (math.log(quantile) for quantile in RELATED)
+    return ((begins - chance.log()) / (begins - ends)).clamp(0.0, 1.0)
 
 
 def _join_related(prior: Prior, a: Tensor, b: Tensor, ga: Tensor, gb: Tensor, t: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ __all__ = ["Direction", "mean_difference"]
 #: Fewest latents a side: below, a mean is mostly noise.
 FEWEST = 5
 
-_STRENGTHS = torch.arange(0.0, 20.25, 0.25)
+#: Strengths that are tried, in standard deviations of the latents' coordinates.
+_STRENGTHS = torch.arange(0.25, 20.25, 0.25)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class Direction:
 
     Attributes: `vector` (D,) of norm 1, pointing to the positive side; `name`; `method`, how it was
     found; `safe_range`, the strengths between which at least half of the moved latents keep a
-    typicality of 0.01 under the prior (on a sphere there is none: any straight step leaves it);
+    typicality of 0.01 under the prior, at most 20 standard deviations (for a standard normal prior it
+    depends on D alone; on a sphere there is none: any straight step leaves it);
     `counts`, how many latents were negative and positive; `auc`, how well the direction found on 70 %
     of the latents ranks the labels of the other 30 % (0.5 is chance, 1 is perfect).
     """
@@ -122,12 +124,13 @@ def _held_out_auc(z: Tensor, positive: Tensor) -> float:
 
 def _safe_range(z: Tensor, vector: Tensor, prior: Prior) -> tuple[float, float]:
     few = z[:512]
+    unit = float(few.std(0).mean())
     ends = []
     for sign in (-1.0, 1.0):
         safe = 0.0
-        for strength in _STRENGTHS[1:].tolist():
+        for strength in (unit * _STRENGTHS).tolist():
             if float(prior.typicality(few + sign * strength * vector).median()) < 0.01:
                 break
             safe = strength
-        ends.append(safe)
-    return 0.0 - ends[0], ends[1]
+        ends.append(sign * safe if safe else 0.0)
+    return ends[0], ends[1]

@@ -24,8 +24,11 @@ __all__ = ["Projection", "project"]
 
 METHODS = ("umap", "pca")
 
-#: Below this trustworthiness a picture is called noise: isotropic Gaussian latents reach about .66.
+#: Below this trustworthiness a picture is called noise: Gaussian latents reach it in up to about 12 dimensions.
 NOISE = 0.75
+
+#: Fewer different rows than this are not judged: nearly every row is a neighbour of every other.
+JUDGED = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +55,13 @@ class Projection:
         figure = f"trustworthiness {self.trustworthiness:.2f}"
         if self.distinct < 3:
             return f"nothing to see: only {self.distinct} different rows. {self.note}".strip()
+        if self.distinct < JUDGED:
+            return f"too few different rows ({self.distinct}) to say how far the picture can be believed. {self.note}".strip()
         if self.trustworthiness < NOISE:
             return (
                 f"little more than noise ({figure}): neighbours here are mostly not neighbours there. {self.note}"
             ).strip()
-        return f"neighbours can be believed ({figure}), distances and sizes of groups cannot. {self.note}".strip()
+        return f"neighbours can be believed ({figure}), distances, sizes and gaps cannot. {self.note}".strip()
 
     def transform(self, features: Tensor) -> Tensor:
         """Return places (M, 2) for new rows (M, F): the weighted mean of their nearest rows' places.

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from latentkit.checks import as_count, as_seed
 from latentkit.errors import ArgumentError
 
-__all__ = ["normal", "permutation", "small_seed", "uniform"]
+__all__ = ["derived_seed", "normal", "permutation", "small_seed", "uniform"]
 
 # Stream numbers. One a use; never reuse a number for another meaning.
 LATENTS = 0
 COMPONENTS = 1  # which component of a mixture prior
 SPLITS = 2  # held-out splits and permutations
-CURVES = 3  # random loops
+VICINITY = 3  # the noise around a latent
 DATA = 4  # the bundled 2-D distributions
 BATCHES = 5  # which training rows a step sees
 TRAINING = 6  # the latents of training steps
@@ -60,9 +60,14 @@ def normal(n: int, width: int, *, seed: int, start: int = 0, stream: int = LATEN
     return ndtri(uniform(n, width, seed=seed, start=start, stream=stream))
 
 
+def derived_seed(seed: int, stream: int) -> int:
+    """Return another seed, for draws that must not repeat what `seed` itself gives."""
+    return int(_bits(1, 1, as_seed(seed), 0, stream)[0, 0])
+
+
 def small_seed(seed: int) -> int:
     """Return a seed below 2**32 that depends on all of `seed`, for libraries that take no larger one."""
-    return int(_bits(1, 1, as_seed(seed), 0, SPLITS)[0, 0] >> np.uint64(32))
+    return derived_seed(seed, SPLITS) >> 32
 
 
 def permutation(n: int, *, seed: int, stream: int = SPLITS) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ import torch
 from scipy import stats
 
 import latentkit as lk
+from latentkit import streams
 from latentkit.errors import ArgumentError, CurveError, LatentkitError, NonFiniteError, ShapeError
 
 PRIORS = {
@@ -109,7 +110,8 @@ def test_a_vicinity_grows_with_its_scale(prior):
 
 
 def test_a_gaussian_vicinity_has_the_published_formula():
-    z, x = lk.Normal(6).sample(1, seed=0)[0], lk.Normal(6).sample(4, seed=9)
+    noise_seed = streams.derived_seed(9, streams.VICINITY)
+    z, x = lk.Normal(6).sample(1, seed=0)[0], lk.Normal(6).sample(4, seed=noise_seed)
     torch.testing.assert_close(lk.vicinity(z, 4, scale=0.3, seed=9), (z + 0.3 * x) / math.sqrt(1 + 0.09))
 
 
@@ -157,3 +159,13 @@ def test_bad_arguments_say_what_was_wanted(call, error, text):
     with pytest.raises(LatentkitError, match=text) as caught:
         call()
     assert isinstance(caught.value, error)
+
+
+def test_the_vicinity_of_a_seeds_own_latent_is_typical_too():
+    """Its noise may not be the very draws that the latent is one of."""
+    prior = lk.Normal(512)
+    z = prior.sample(8, seed=3)
+    for k in range(8):
+        around = lk.vicinity(z[k], 8, scale=1.0, seed=3)
+        assert prior.typicality(around).min() > 1e-5
+        assert torch.cosine_similarity(around, z[k][None]).max() < 0.95

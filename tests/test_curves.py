@@ -336,3 +336,20 @@ def test_bad_ends_say_what_was_wanted(join):
         assert isinstance(caught.value, error)
     with pytest.raises(ShapeError, match="the prior's 5 coordinates, got 4"):
         lk.interpolate(z, 2 * z, lk.Normal(5))
+
+
+@pytest.mark.parametrize(("dim", "step"), [(16, 1.5), (64, 5.0), (512, 10.0)])
+def test_a_latent_and_its_edit_are_joined_without_a_bulge(dim, step):
+    z, v = lk.Normal(dim).sample(2, seed=4)
+    edited = z + step * v / v.norm()
+    norms = lk.interpolate(z, edited)(torch.linspace(0, 1, 21)).norm(dim=1)
+    assert norms.max() < 1.03 * max(z.norm(), edited.norm())
+
+
+def test_ends_become_related_without_a_jump():
+    """The midpoint's length goes evenly from the edit's to that of independent ends as the ends part."""
+    z, v = lk.Normal(64).sample(2, seed=4).double()
+    v = v - (v @ z) / (z @ z) * z
+    steps = torch.linspace(5.0, 8.0, 301)
+    middles = torch.stack([lk.interpolate(z, z + s * v / v.norm())(0.5)[0].norm() for s in steps])
+    assert middles.diff().abs().max() < 0.03 * z.norm()

@@ -124,3 +124,13 @@ def test_bad_labels_say_what_was_wanted(latents, labels, error, text):
 def test_the_prior_must_have_the_latents_dimension():
     with pytest.raises(ShapeError, match="the prior's 5 coordinates, got 4"):
         lk.mean_difference(Z, HALF, prior=lk.Normal(5))
+
+
+@pytest.mark.parametrize("std", [0.05, 1.0, 20.0])
+def test_the_safe_range_is_in_the_units_of_the_prior(std):
+    unit, prior = lk.Normal(16), lk.Normal(16, std=std)
+    z = unit.sample(400, seed=0)
+    wanted = lk.mean_difference(z, z[:, 0] > 0, prior=unit).safe_range
+    found = lk.mean_difference(std * z, z[:, 0] > 0, prior=prior).safe_range
+    assert found == pytest.approx([std * end for end in wanted], rel=1e-3)
+    assert wanted[0] < -2 < 2 < wanted[1]

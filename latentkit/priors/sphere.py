@@ -46,8 +46,9 @@ class Sphere:
         return torch.from_numpy(self.radius * z / np.linalg.norm(z, axis=1, keepdims=True)).to(torch.float32)
 
     def _on(self, z: Tensor) -> Tensor:
-        norm = as_latents(z, self.dim).double().cpu().norm(dim=1)
-        return (norm / self.radius - 1.0).abs() <= self.tolerance
+        z = as_latents(z, self.dim)
+        norm = z.double().cpu().norm(dim=1)
+        return (norm / self.radius - 1.0).abs() <= max(self.tolerance, 2.0 * torch.finfo(z.dtype).eps)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log density (N,) per unit of area; -inf off the sphere."""

@@ -37,7 +37,7 @@
       y: (i) => h / 2 - (data.y[i] - data.height / 2) * scale,
     };
   };
-  const visible = (i) => field().values[i] >= Number(slider.value);
+  const visible = (i) => !field().cut || field().values[i] >= Number(slider.value);
 
   function draw() {
     const ratio = window.devicePixelRatio || 1;
