@@ -47,7 +47,8 @@ class Calibration:
     probabilities, read off linearly in between; `auc` is the chance that a real sample scores above a
     generated one, `auc_interval` its 95 % interval; `brier` is the mean squared error of the
     probabilities (0.25 says nothing); `ece` their expected calibration error over 10 bins; `z` and
-    `z_raw` the calibration statistic after and before (within +-2 is calibrated); `reliability` (B, 3)
+    `z_raw` the calibration statistic after and before: beyond +-2 it refutes calibration, within it
+    proves nothing (after calibration on balanced classes it is near 0 by construction); `reliability` (B, 3)
     holds the mean prediction, share of real samples and count of each bin; `count` the samples a side;
     `verdict` is "informative", "weak" or "uninformative" and `explanation` says why.
     """

@@ -95,7 +95,9 @@ def wrap(module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] 
     """Make any module or function a generator.
 
     Args:
-        module: takes latents (N, D), or latents and class numbers (N,) if `classes` is given.
+        module: takes latents (N, D), or latents and class numbers (N,) if `classes` is given. Modules run in
+            eval mode, also those whose method is given or that a function closes over; one that a function
+            only finds in a global variable must be put into eval mode by you.
         prior: the distribution of the latents.
         classes: the names of the classes, or how many there are, for a conditional module.
 
@@ -117,6 +119,8 @@ def wrap(module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] 
         raise ArgumentError(f"wrap takes a prior such as Normal(128), got {prior!r}")
     if classes is None:
         return Wrapped(module, prior)
+    if isinstance(classes, bool) or not isinstance(classes, (int, Sequence)):
+        raise ArgumentError(f"classes must be distinct names, or how many there are, got {classes!r}")
     names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(map(str, classes))
     if not names or len(set(names)) != len(names):
         raise ArgumentError(f"classes must be distinct names, or how many there are, got {classes!r}")
@@ -159,18 +163,28 @@ class _Conditioned:
         return self.module(z, torch.full((len(z),), self.index, dtype=torch.long, device=z.device))
 
 
-def _module_of(model: Any) -> nn.Module | None:
-    while not isinstance(model, nn.Module):
-        if not hasattr(model, "module"):
-            return None
-        model = model.module
-    return model
+def _modules_of(model: Any, seen: frozenset[int] = frozenset()) -> list[nn.Module]:
+    """Return the modules that a model calls, as far as can be seen.
+
+    Looks through wrappers, bound methods, partial functions, and the variables that a function closes over.
+    """
+    if isinstance(model, nn.Module):
+        return [model]
+    inside = [getattr(model, name) for name in ("module", "__self__", "func") if hasattr(model, name)]
+    for cell in getattr(model, "__closure__", None) or ():
+        try:
+            inside.append(cell.cell_contents)
+        except ValueError:  # a variable that has no value yet
+            continue
+    seen |= {id(model)}  # a function may close over itself
+    # Only what can be called can be a model: a closed-over number or tensor has nothing to look into.
+    parts = [part for part in inside if callable(part) and id(part) not in seen]
+    return [found for part in parts for found in _modules_of(part, seen)]
 
 
 def place_of(model: Any) -> tuple[torch.device, torch.dtype]:
     """Return where a model's parameters are and their dtype: the CPU and float32 if it has none."""
-    module = _module_of(model)
-    if module is not None:
+    for module in _modules_of(model):
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.is_floating_point():
                 return tensor.device, tensor.dtype
@@ -180,7 +194,7 @@ def place_of(model: Any) -> tuple[torch.device, torch.dtype]:
 @contextmanager
 def evaluating(*models: Any) -> Iterator[None]:
     """Put models into eval mode, and every submodule back into the mode that it had."""
-    modules = [m for model in models if (m := _module_of(model)) is not None]
+    modules = [module for model in models for module in _modules_of(model)]
     before = [(part, part.training) for module in modules for part in module.modules()]
     try:
         for module in modules:

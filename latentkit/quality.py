@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentkit.calibration import Calibration, calibrate, score_batch
 from latentkit.checks import as_count, as_latents, as_number, as_seed
-from latentkit.errors import CriticError
+from latentkit.errors import ArgumentError, CriticError
 from latentkit.files import writing
 from latentkit.priors import Prior
 from latentkit.protocols import Critic, Generator
@@ -138,9 +138,18 @@ def calibrate_against(
 
     The draws are latents `start` and on of the seed: begin after those that are to be mapped, so that
     no latent is judged by itself.
+
+    Raises:
+        ArgumentError: if real images are of another range than generated ones.
+        ShapeError: if there are fewer than 20 samples a side, or the shapes differ.
     """
     latents = generator.prior.sample(min(len(real), 10_000), seed=seed, start=start)
     others = generate(generator, latents, batch_size=batch_size)
+    if real.ndim == 4 and len(real) and len(others) and float(real.abs().max()) > 1.01 >= float(others.abs().max()):
+        raise ArgumentError(
+            f"real images must lie in [-1, 1] as the generated ones do, got {float(real.min()):g} to "
+            f"{float(real.max()):g}; bytes are x / 127.5 - 1"
+        )
     return calibrate(critic, real, others, method=method, batch_size=batch_size)
 
 

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -134,3 +136,46 @@ def test_the_place_of_a_model_is_that_of_its_parameters(build):
 def test_an_output_must_have_one_row_a_latent(output, text):
     with pytest.raises(ShapeError, match=f"the generator must return .*{text}"):
         check_rows(output, 3, "the generator")
+
+
+class Noisy(torch.nn.Module):
+    """Gives another output, and moves its statistics, in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(4)
+
+    def forward(self, z):
+        return self.norm(z)
+
+
+def _ways(net):
+    def closed_over(z):
+        return net(z)
+
+    return {
+        "module": net,
+        "method": net.forward,
+        "partial": functools.partial(net.forward),
+        "function": closed_over,
+        "lambda": lambda z: net(z) + 0.0,
+        "wrapped twice": lk.wrap(net, lk.Normal(4)),
+    }
+
+
+@pytest.mark.parametrize("way", ["module", "method", "partial", "function", "lambda", "wrapped twice"])
+def test_a_model_runs_in_eval_mode_however_it_is_wrapped(way, build):
+    net = build(Noisy).train()
+    before = net.norm.running_mean.clone()
+    generator = lk.wrap(_ways(net)[way], lk.Normal(4))
+    z = generator.prior.sample(32, seed=0)
+    torch.testing.assert_close(lk.generate(generator, z, batch_size=32), lk.generate(generator, z, batch_size=4))
+    assert net.norm.running_mean.equal(before)
+    assert net.training
+    assert net.norm.training
+
+
+@pytest.mark.parametrize("classes", [True, 2.5, object()])
+def test_classes_that_are_neither_names_nor_a_number_are_refused(classes):
+    with pytest.raises(ArgumentError, match="classes must be"):
+        lk.wrap(lambda z, y: z, lk.Normal(2), classes=classes)
