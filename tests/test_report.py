@@ -209,3 +209,36 @@ def test_the_page_runs_in_a_browser(image_report, tmp_path):
     # The script ran: it counts the samples it drew.
     assert "500 of 500 samples" in done.stdout
     assert "CONSOLE" not in done.stderr, done.stderr
+
+
+def test_a_generator_of_your_own_has_a_report_too(point_checkpoint, tmp_path):
+    own = lk.wrap(lambda z: z.tanh() * 2.0, lk.Normal(2))
+    page = lk.report(replace(point_checkpoint, generator=own, critic=None), tmp_path / "r", n=500, progress=False)
+    text = " ".join(read(page).words)
+    assert "a wrapped generator" in text
+    assert "has no critic" in text
+
+
+def test_what_is_shown_is_what_the_captions_say(point_checkpoint, tmp_path):
+    page = lk.report(point_checkpoint, tmp_path / "r", n=500, progress=False)
+    text = " ".join(read(page).words)
+    assert "the first 125 of seed 0" in text
+    assert "2000" not in text
+
+
+def test_noise_is_not_called_good(image_checkpoint, tmp_path):
+    """Samples that are all near the mean image have full precision, and must not pass for it."""
+    middle = image_checkpoint.holdout.mean(0, keepdim=True)
+    grey = lk.wrap(lambda z: middle + 0.02 * z[:, :1, None, None] * middle.abs(), lk.Normal(8))
+    page = lk.report(replace(image_checkpoint, generator=grey, critic=None), tmp_path / "r", n=500, progress=False)
+    cards = page.read_text(encoding="utf-8").split('class="cards"')[1].split("</section>")[0]
+    assert "Mostly" not in cards
+    assert "No: collapsed" in cards
+
+
+def test_what_a_report_cannot_show_is_said_before_any_work(image_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentkit.reports.build.make_study", None)
+    with pytest.raises(ArgumentError, match="at most 30,000 images"):
+        lk.report(image_checkpoint, tmp_path / "r", n=40_000)
+    with pytest.raises(ArgumentError, match="has none"):
+        lk.report(replace(image_checkpoint, holdout=image_checkpoint.holdout[:0]), tmp_path / "r")

@@ -1,13 +1,12 @@
 """Building a report: the study once, then chapter after chapter, then the page; all or nothing."""
 
-import json
 import os
 from pathlib import Path
 
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_count, as_seed
-from latentkit.errors import ArgumentError
-from latentkit.files import check_folder, write_text, writing_folder
+from latentkit.errors import ArgumentError, CheckpointError
+from latentkit.files import Marker, check_folder, write_text, writing_folder
 from latentkit.reports import chapters, mapping
 from latentkit.reports.page import render_page
 from latentkit.reports.study import make_study
@@ -15,8 +14,11 @@ from latentkit.reports.verdict import verdict
 
 __all__ = ["MARKER", "report"]
 
-#: The file by which a folder is known to be a report of ours, so that it may be replaced.
-MARKER = "report.json"
+#: The file by which a folder is known to be a report of ours, so that the files that it lists may be replaced.
+MARKER = Marker("report.json", "latentkit report")
+
+#: What the atlas of thumbnails holds: a WebP has at most 16,383 pixels a side.
+MOST_IMAGES = 30_000
 
 
 def report(
@@ -50,6 +52,11 @@ def report(
     shape = tuple(checkpoint.holdout.shape[1:])
     if len(shape) != 3 and shape != (2,):
         raise ArgumentError(f"a report shows images (C, H, W) or points (2,), not samples of shape {shape}")
+    if len(checkpoint.holdout) == 0:
+        raise ArgumentError("a report compares with held-out real samples, and this checkpoint has none")
+    if len(shape) == 3 and n is not None and n > MOST_IMAGES:
+        raise ArgumentError(f"a report maps at most {MOST_IMAGES:,} images, got {n:,}; use `project` for more")
+    name = _name(checkpoint)
     from tqdm import tqdm
 
     steps = (chapters.samples, chapters.walks, chapters.arithmetic, chapters.quality, mapping.chapter, chapters.making)
@@ -65,22 +72,27 @@ def report(
             bar.update()
         page = render_page(
             title=f"{checkpoint.data} · {checkpoint.trainer}",
-            subtitle=(
-                f"{checkpoint.generator.prior.dim} latent dimensions, {_shape(shape)}, checkpoint "
-                f"{checkpoint.fingerprint}, seed {seed}"
-            ),
+            subtitle=(f"{checkpoint.generator.prior.dim} latent dimensions, {_shape(shape)}, {name}, seed {seed}"),
             cards=verdict(study),
             chapters=tuple(written),
         )
         write_text(part / "index.html", page)
         facts = {
-            "checkpoint": checkpoint.fingerprint,
+            "checkpoint": name,
             "data": checkpoint.data,
             "seed": seed,
             "samples": len(study.samples),
         }
-        write_text(part / MARKER, json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+        MARKER.write(part, **facts)
     return Path(folder) / "index.html"
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    """Return what tells this generator from others: a generator of your own has no stored form to hash."""
+    try:
+        return f"checkpoint {checkpoint.fingerprint}"
+    except CheckpointError:
+        return "a wrapped generator"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

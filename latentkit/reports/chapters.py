@@ -31,10 +31,12 @@ PAIRS = 200
 
 def samples(study: Study, folder: Path) -> Chapter:
     """Random samples beside held-out real ones, and what the critic likes most and least."""
-    shown = 64 if study.images else 2_000
+    # Never more than a quarter: the best and the worst are not to overlap.
+    shown = min(64 if study.images else 2_000, len(study.samples) // 4)
+    real = study.checkpoint.holdout[:shown]
     groups = [
         ("samples.png", study.samples[:shown], "Random samples, not chosen", f"the first {shown} of seed {study.seed}"),
-        ("real.png", study.checkpoint.holdout[:shown], "Real samples that training never saw", "held-out samples"),
+        ("real.png", real, "Real samples that training never saw", f"the first {len(real)} held-out samples"),
     ]
     text = ["What the generator makes of latents drawn from its prior, beside real samples that it never saw."]
     if study.quality is not None and study.believed:
@@ -89,7 +91,8 @@ def walks(study: Study, folder: Path) -> Chapter:
         )
     )
     if study.images:
-        rows = [make(study.latents[0], study.latents[1]).steps(9) for make in ways.values()]
+        i, j = _far_apart(study.samples[:12])
+        rows = [make(study.latents[i], study.latents[j]).steps(9) for make in ways.values()]
         strip = generate(generator, torch.cat(rows), batch_size=study.batch_size)
         save_png(samples_sheet(strip, columns=9), folder / "curves.png")
         figures.append(
@@ -97,17 +100,27 @@ def walks(study: Study, folder: Path) -> Chapter:
                 "curves.png",
                 "Samples along three curves between the same two latents",
                 f"The same two ends, rows from above: {', '.join(ways)}.",
-                f"latents 0 and 1 of seed {study.seed}, 9 steps",
+                f"latents {i} and {j} of seed {study.seed}, of the first 12 those whose samples differ most; 9 steps",
                 pixelated=True,
             )
         )
     halfway = {name: values[len(values) // 2] for name, values in lines.items()}
     text = (
-        f"Curves between latents of {prior.dim} dimensions. What is filmed here is prior-matched: halfway between two "
-        f"latents the typicality averages {halfway['interpolate']:.2f}, that of draws from the prior {drawn:.2f}. On a "
-        f"straight line it is {halfway['lerp']:.2f}, on a great circle {halfway['slerp']:.2f}.",
+        "Typicality says how usual a latent's distance from the prior's centre is, from 0 (no draw lies so far in or "
+        "out) to 1: over draws it is even, so 0.5 on average. A curve that keeps it asks the generator only for "
+        "what it was trained on.",
+        f"What is filmed here is prior-matched: halfway between two latents of {prior.dim} dimensions the typicality "
+        f"averages {halfway['interpolate']:.2f}, that of draws from the prior {drawn:.2f}. On a straight line it is "
+        f"{halfway['lerp']:.2f}. On a great circle it is {halfway['slerp']:.2f}: its length is the mean of two draws' "
+        "lengths, and means keep to the middle.",
     )
     return Chapter("walks", "Walks", text, tuple(figures))
+
+
+def _far_apart(samples: Tensor) -> tuple[int, int]:
+    """Return which two of a few samples (N, ...) differ most."""
+    rows = samples.flatten(1)
+    return divmod(int(torch.cdist(rows, rows).argmax()), len(rows))
 
 
 def _ways(study: Study) -> tuple[dict[str, Callable[..., Curve]], dict[str, np.ndarray], np.ndarray]:
@@ -139,12 +152,17 @@ def arithmetic(study: Study, folder: Path) -> Chapter:
             continue
         directions.append(found)
         rows.append(_effect(study, found, measure, values))
-    if study.images and directions:
-        amounts = torch.linspace(-1.0, 1.0, 9)
-        grid = torch.cat([study.latents[2] + (amounts * d.safe_range[1])[:, None] * d.vector for d in directions])
-        sheet = samples_sheet(generate(generator, grid, batch_size=study.batch_size), columns=len(amounts))
+    swept = [direction for direction in directions if direction.safe_range[1] > direction.safe_range[0]]
+    if study.images and swept:
+        amounts = [
+            torch.cat([torch.linspace(low, 0, 5), torch.linspace(0, high, 5)[1:]])
+            for low, high in (d.safe_range for d in swept)
+        ]
+        moved = [a[:, None] * direction.vector for a, direction in zip(amounts, swept, strict=True)]
+        grid = study.latents[2] + torch.cat(moved)
+        sheet = samples_sheet(generate(generator, grid, batch_size=study.batch_size), columns=9)
         save_png(sheet, folder / "directions.png")
-        names = ", ".join(f"{d.name} (+-{d.safe_range[1]:.1f})" for d in directions)
+        names = ", ".join(f"{d.name} ({d.safe_range[0]:.1f} to {d.safe_range[1]:.1f})" for d in swept)
         figures.append(
             Figure(
                 "directions.png",
@@ -158,13 +176,14 @@ def arithmetic(study: Study, folder: Path) -> Chapter:
         figures.append(_sums(study, folder))
     table = Table(
         "Directions, found on what can be measured on the samples themselves.",
-        ("attribute", "held-out AUC", "change a unit", "in standard deviations", "safe range"),
+        ("attribute", "held-out AUC", "change per step of 1", "in standard deviations", "safe range"),
         tuple(rows),
     )
     text = (
         "A direction is a difference of means: latents whose samples score above the median of an attribute, less "
         "the others. The held-out AUC says how well it ranks latents that it was not found on; 0.5 is chance, and "
-        "then the direction means nothing. Within the safe range at least half of the latents stay typical.",
+        "then the direction means nothing. The safe range is how far the prior lets latents go: at its ends half of "
+        "them still have a typicality of 0.01.",
     )
     return Chapter("arithmetic", "Arithmetic", text, tuple(figures), (table,) if rows else ())
 
@@ -220,7 +239,7 @@ def quality(study: Study, folder: Path) -> Chapter:
             "Histogram of calibrated scores of real and generated samples",
             "Calibrated scores of held-out real and of generated samples. Where both lie together the critic cannot "
             "tell them apart.",
-            f"{len(real)} real and {len(found)} generated samples, {calibration.method} calibration",
+            f"{len(real)} held-out, {len(found)} generated, seed {study.seed}; {calibration.method} calibration",
         )
     )
     save_png(plots.reliability_picture(calibration.reliability.numpy()), folder / "reliability.png")
@@ -230,7 +249,7 @@ def quality(study: Study, folder: Path) -> Chapter:
             "Reliability of the calibrated scores",
             "Of the samples that got a probability, what share was real? On the diagonal the scores mean what they "
             "say. The larger the dot, the more samples.",
-            f"5-fold cross-validated, {calibration.count} real and as many generated samples",
+            f"5-fold cross-validated, {calibration.count} held-out and as many generated samples of seed {study.seed}",
         )
     )
     if study.latents.shape[1] == 2:
@@ -256,11 +275,18 @@ def quality(study: Study, folder: Path) -> Chapter:
         ("95 % interval of the AUC", f"{calibration.auc_interval[0]:.3f} to {calibration.auc_interval[1]:.3f}", ""),
         ("Brier score", f"{calibration.brier:.3f}", "0.25 says nothing, 0 is perfect"),
         ("expected calibration error", f"{calibration.ece:.3f}", "0 is perfect"),
-        ("Z before calibration", f"{calibration.z_raw:+.1f}", "beyond +-2 the raw logits are no probabilities"),
-        ("Z after calibration", f"{calibration.z:+.1f}", "within +-2"),
-        ("mean probability, all latents", f"{float(found.probability.mean()):.3f}", f"{len(found)} latents"),
+        ("Z of the raw logits", f"{calibration.z_raw:+.1f}", "beyond +-2 they are no probabilities"),
+        (
+            "mean probability, all latents",
+            f"{float(found.probability.mean()):.3f}",
+            f"held-out real: {real.mean():.3f}",
+        ),
         ("mean probability, better quarter", f"{float(kept.probability.mean()):.3f}", f"{len(kept)} latents"),
-        ("typicality, better quarter", f"{float(kept.typicality.mean()):.3f}", "a draw from the prior averages 0.5"),
+        (
+            "typicality, better quarter",
+            f"{float(kept.typicality.mean()):.3f}",
+            f"all latents: {float(found.typicality.mean()):.3f}",
+        ),
     )
     text = [
         "The discriminator's logits, compared on real samples that it never saw with as many generated ones, become "
@@ -286,7 +312,12 @@ def making(study: Study, folder: Path) -> Chapter:
     if steps and lines:
         save_png(plots.lines_picture(np.asarray(steps), lines, x_label="step", y_label="loss"), folder / "training.png")
         figures.append(
-            Figure("training.png", "Losses over the steps", "Losses over the training.", "the checkpoint's history")
+            Figure(
+                "training.png",
+                "Losses over the steps",
+                "Losses over the training.",
+                "the checkpoint's history of means",
+            )
         )
     settings = Table(
         "How it was trained.",

@@ -103,6 +103,7 @@ def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
     """Film a loop: the sample on the left, its place on the map on the right."""
     source = study.best if study.best is not None else study.quality
     keys = study.latents[:KEYS] if source is None else source.rows(source.index.argsort()[:KEYS]).latents
+    which = "the first" if study.best is None else "the first in the critic's better quarter"
     prior = study.checkpoint.generator.prior
     latents = loop(keys, prior=prior).steps(FRAMES)
     moving = generate(study.checkpoint.generator, latents, batch_size=study.batch_size)
@@ -116,7 +117,8 @@ def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
         "walk-map.gif",
         "Film of a walk through the latent space beside its trace on the map",
         "A walk through the latent space, and where its samples fall on the map.",
-        f"loop of {KEYS} latents, {FRAMES} frames; new samples placed at the weighted mean of 15 neighbours",
+        f"loop of {KEYS} latents of seed {study.seed} ({which}), {FRAMES} frames; each sample is at the weighted mean "
+        "of its 15 nearest ones' places",
     )
 
 

@@ -57,7 +57,7 @@
       ink.fill();
     }
     if (selected >= 0) {
-      ink.strokeStyle = getComputedStyle(document.body).color;
+      ink.strokeStyle = "#d55e00";
       ink.lineWidth = 2;
       ink.beginPath();
       ink.arc(at.x(selected), at.y(selected), r + 4, 0, 7);
