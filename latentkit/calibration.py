@@ -45,7 +45,7 @@ class Calibration:
 
     Attributes: `method` is "isotonic" or "logistic"; `knots` (K, 2) are logits and their
     probabilities, read off linearly in between; `auc` is the chance that a real sample scores above a
-    generated one, `auc_interval` its 95 % interval; `brier` is the mean squared error of the
+    generated one, `auc_interval` its 95% interval; `brier` is the mean squared error of the
     probabilities (0.25 says nothing); `ece` their expected calibration error over 10 bins; `z` and
     `z_raw` the calibration statistic after and before: beyond +-2 it refutes calibration, within it
     proves nothing (after calibration on balanced classes it is near 0 by construction); `reliability` (B, 3)
@@ -238,7 +238,7 @@ def _reliability(p: Array, y: Array, bins: int = 10) -> Array:
 
 
 def _interval(auc: float, spread: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of an AUC; never narrower than that of a share of `count` samples at 0 or 1.
+    """Return the 95% interval of an AUC; never narrower than that of a share of `count` samples at 0 or 1.
 
     DeLong's variance vanishes where all samples are ranked right, however few they are.
     """
@@ -248,7 +248,7 @@ def _interval(auc: float, spread: float, count: int) -> tuple[float, float]:
 
 
 def _judge(auc: float, interval: tuple[float, float]) -> tuple[Verdict, str]:
-    figure = f"AUC {auc:.2f}, 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
+    figure = f"AUC {auc:.2f}, 95% interval {interval[0]:.2f} to {interval[1]:.2f}"
     if interval[1] < 0.5:
         return (
             "uninformative",

@@ -25,7 +25,6 @@ __all__ = [
     "save_image",
     "save_png",
     "sheet",
-    "strip",
     "thumbnails",
     "to_rgb",
     "upscale",
@@ -100,11 +99,6 @@ def sheet(images: Pixels, columns: int | None = None, *, gap: int = 2, scale: in
     grid = cells.reshape(rows, columns, height + gap, width + gap, 3).swapaxes(1, 2)
     grid = grid.reshape(rows * (height + gap), columns * (width + gap), 3)
     return np.ascontiguousarray(grid[: grid.shape[0] - gap, : grid.shape[1] - gap])
-
-
-def strip(images: Pixels, *, gap: int = 2, scale: int = 1) -> Pixels:
-    """Lay images (N, H, W, 3) out in one row and return it: (H', W', 3)."""
-    return sheet(images, max(len(images), 1), gap=gap, scale=scale)
 
 
 def samples_sheet(samples: Tensor, *, columns: int | None = None, scale: int | None = None) -> Pixels:

@@ -16,7 +16,6 @@ from latentkit.render import (
     save_image,
     save_png,
     sheet,
-    strip,
     thumbnails,
     to_rgb,
     upscale,
@@ -78,7 +77,6 @@ def test_sheet_places_every_image_and_leaves_white_between():
         assert (cell == upscale(images[i], 2)).all()
     assert (grid[8:10] == 255).all()
     assert (grid[10:, 28:] == 255).all()
-    assert strip(images).shape == (4, 5 * 6 + 8, 3)
     assert sheet(images).shape == (2 * 4 + 2, 3 * 6 + 4, 3)
 
 

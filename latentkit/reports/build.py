@@ -32,7 +32,7 @@ def report(
 ) -> Path:
     """Write everything about a checkpoint on one page that opens from disk, and return the page's path.
 
-    The folder appears as a whole or not at all; an older report there is replaced.
+    The report appears as a whole or not at all; an older one there is replaced, if nothing else is in its folder.
 
     Args:
         checkpoint: a trained model; its samples are images (N, C, H, W) or points (N, 2).
@@ -77,13 +77,7 @@ def report(
             chapters=tuple(written),
         )
         write_text(part / "index.html", page)
-        facts = {
-            "checkpoint": name,
-            "data": checkpoint.data,
-            "seed": seed,
-            "samples": len(study.samples),
-        }
-        MARKER.write(part, **facts)
+        MARKER.write(part, checkpoint=name, data=checkpoint.data, seed=seed, samples=len(study.samples))
     return Path(folder) / "index.html"
 
 

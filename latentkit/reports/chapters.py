@@ -272,7 +272,7 @@ def quality(study: Study, folder: Path) -> Chapter:
     kept = found.top(0.25)
     rows = (
         ("AUC on held-out samples", f"{calibration.auc:.3f}", "0.5 is chance"),
-        ("95 % interval of the AUC", f"{calibration.auc_interval[0]:.3f} to {calibration.auc_interval[1]:.3f}", ""),
+        ("95% interval of the AUC", f"{calibration.auc_interval[0]:.3f} to {calibration.auc_interval[1]:.3f}", ""),
         ("Brier score", f"{calibration.brier:.3f}", "0.25 says nothing, 0 is perfect"),
         ("expected calibration error", f"{calibration.ece:.3f}", "0 is perfect"),
         ("Z of the raw logits", f"{calibration.z_raw:+.1f}", "beyond +-2 they are no probabilities"),

@@ -29,7 +29,7 @@ def good(study: Study) -> Card:
         answer, tone = "No", "poor"
     detail = (
         f"By its nearest neighbour in {found.features} a sample is told from real ones {found.separability:.0%} of "
-        f"the time (50 % is chance; other real samples: {floor.separability:.0%}). {found.precision:.0%} lie among "
+        f"the time (50% is chance; other real samples: {floor.separability:.0%}). {found.precision:.0%} lie among "
         f"held-out real ones (precision; real: {floor.precision:.0%}), at a density of {found.density:.2f} (real: "
         f"{floor.density:.2f}). {found.generated} samples against as many real ones."
     )
