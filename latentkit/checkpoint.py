@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,19 @@ import torch
 from torch import Tensor, nn
 
 from latentkit import __version__
-from latentkit.errors import CheckpointError, LatentkitError
-from latentkit.files import check_folder, write_bytes, write_json
+from latentkit.errors import CheckpointError, LatentkitError, OutputError
+from latentkit.files import Marker, check_writable, new_folders, refuse_others, write_bytes, write_json
 from latentkit.nets import NETWORKS, build
 from latentkit.priors import prior_from_dict, prior_to_dict
 from latentkit.protocols import Critic, Generator, Wrapped, wrap
 
-__all__ = ["MANIFEST", "Checkpoint", "load"]
+__all__ = ["MANIFEST", "Checkpoint", "check_place", "load"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_MARKER = Marker(MANIFEST, "latentkit checkpoint", FORMAT)
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{16}\.(?:safetensors|json)")
+_PART = re.compile(r"(?:generator|critic|holdout|about)-[0-9a-f]{16}\.(?:safetensors|json)")
 _LARGEST_JSON = 64 * 2**20
 
 
@@ -67,12 +71,14 @@ class Checkpoint:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the checkpoint and return its folder; an older one there is replaced in one step.
 
+        Other files beside an older checkpoint stay as they are.
+
         Raises:
-            OutputError: if the folder is a file, is not writable, or holds other things.
+            OutputError: if the folder is a file, is not writable, or holds other things and no checkpoint.
             CheckpointError: if a model is not one of the bundled networks, or has weights that are
                 not finite.
         """
-        target = check_folder(folder, marker=MANIFEST)
+        target = check_place(folder)
         about: dict[str, Any] = {
             "prior": prior_to_dict(self.generator.prior),
             "networks": {},
@@ -98,19 +104,67 @@ class Checkpoint:
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"settings and history must be plain, finite JSON values: {error}") from error
 
-        files = {}
+        files, contents = {}, {}
         for role, data in parts.items():
             digest = hashlib.sha256(data).hexdigest()
             name = f"{role}-{digest[:16]}.{'json' if role == 'about' else 'safetensors'}"
             files[role] = {"name": name, "bytes": len(data), "sha256": digest}
-            write_bytes(target / name, data)
-        manifest = {"kind": "latentkit checkpoint", "format": FORMAT, "latentkit": __version__, "files": files}
-        write_json(target / MANIFEST, manifest)
-        kept = {entry["name"] for entry in files.values()}
-        for stale in target.iterdir():
-            if _NAME.fullmatch(stale.name) and stale.name not in kept:
-                stale.unlink(missing_ok=True)
-        return target
+            contents[name] = data
+        manifest = {"kind": _MARKER.kind, "format": FORMAT, "latentkit": __version__, "files": files}
+        with new_folders(target), _without_orphans(target):
+            for name, data in contents.items():
+                write_bytes(target / name, data)
+            write_json(target / MANIFEST, manifest)
+            _remove_unreferenced(target, _parts(target))
+        return Path(folder)
+
+
+def check_place(folder: str | os.PathLike[str]) -> Path:
+    """Return where `folder` leads if a checkpoint can be saved there; call it before the first heavy step.
+
+    It may be new, empty, or hold a checkpoint, beside which other files do no harm.
+
+    Raises:
+        OutputError: if it is a file, is not writable, or holds other things and no checkpoint.
+    """
+    place = check_writable(folder)
+    if not os.path.lexists(place / MANIFEST):
+        refuse_others(place, _parts(place))  # parts are what is left of a save whose process was killed
+    elif _MARKER.read(place) is None:
+        raise OutputError(
+            f"cannot write the folder {os.fspath(folder)}: its {MANIFEST} is damaged or not that of a "
+            f"{_MARKER.kind}; move it away, or choose a new or empty folder"
+        )
+    return place
+
+
+def _parts(place: Path) -> set[str]:
+    """Return the names in a folder that are those of a checkpoint's parts, as nothing else is called."""
+    return {entry.name for entry in place.iterdir() if _PART.fullmatch(entry.name)} if place.is_dir() else set()
+
+
+def _referenced(place: Path) -> set[str]:
+    """Return the names that the manifest in a folder lists now; none without one."""
+    files = (_MARKER.read(place) or {}).get("files")
+    entries = files.values() if isinstance(files, dict) else ()
+    return {str(entry.get("name")) for entry in entries if isinstance(entry, dict)}
+
+
+def _remove_unreferenced(place: Path, parts: set[str]) -> None:
+    for name in parts - _referenced(place):
+        with suppress(OSError):  # one that stays does no harm
+            (place / name).unlink()
+
+
+@contextmanager
+def _without_orphans(place: Path) -> Iterator[None]:
+    """Remove the parts that the block wrote if it fails, unless its manifest was in place by then."""
+    before = _parts(place)
+    try:
+        yield
+    except BaseException:
+        _remove_unreferenced(place, _parts(place) - before)
+        raise
 
 
 def load(folder: str | os.PathLike[str]) -> Checkpoint:
@@ -237,7 +291,7 @@ def _read_manifest(source: Path) -> dict[str, dict[str, Any]]:
         raise CheckpointError(f"{source} {what}, so it is not a latentkit checkpoint (a checkpoint is a folder)")
     manifest = _parse_json(_read_bytes(source / MANIFEST, _LARGEST_JSON), source / MANIFEST)
     version, files = manifest.get("format"), manifest.get("files")
-    if manifest.get("kind") != "latentkit checkpoint" or not isinstance(version, int) or version < 1:
+    if manifest.get("kind") != _MARKER.kind or not isinstance(version, int) or version < 1:
         raise CheckpointError(f"{source / MANIFEST} does not describe a latentkit checkpoint")
     if version > FORMAT:
         raise CheckpointError(

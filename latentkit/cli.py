@@ -1,13 +1,12 @@
 """The command `latentkit`: argv in, one public function each, nothing heavy before it is needed."""
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from latentkit import __version__
-from latentkit.console import guarded
+from latentkit.console import Parser, check_threads, guarded
 
 __all__ = ["main"]
 
@@ -24,9 +23,9 @@ a checkpoint is a folder that latentkit-train wrote:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's mistake, 130 for an interrupt."""
-    arguments = _parser().parse_args(argv)
 
     def run() -> None:
+        arguments = _parser().parse_args(argv)
         with _threads(arguments.threads):
             from latentkit import verbs
 
@@ -41,6 +40,7 @@ def _threads(count: int | None) -> Iterator[None]:
     if count is None:
         yield
         return
+    check_threads(count, "--threads")
     from latentkit.checks import as_count
 
     as_count(count, "--threads")
@@ -71,17 +71,16 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="latentkit",
         description="Explore the latent space of a generative model: what is in it, and where is it good?",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"latentkit {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    def verb(name: str, about: str, out: str | None = None) -> argparse.ArgumentParser:
+    def verb(name: str, about: str, out: str | None = None) -> Parser:
         sub = verbs.add_parser(name, help=about, description=about)
         sub.set_defaults(verb=name)
         sub.add_argument("checkpoint", metavar="CHECKPOINT", help="the folder of a trained model")
@@ -93,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
         return sub
 
-    def best(sub: argparse.ArgumentParser) -> None:
+    def best(sub: Parser) -> None:
         sub.add_argument(
             "--best",
             type=float,
@@ -132,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         help="brightness, width, slant or symmetry of images; horizontal or vertical of points",
     )
     sub.add_argument("-n", type=int, default=4, help="how many latents, a row each (default 4)")
-    sub.add_argument("--strength", type=float, help="how far to go each way (default: the direction's safe range)")
-    sub.add_argument("--steps", type=int, default=7, help="how many strengths, a column each (default 7)")
+    sub.add_argument(
+        "--strength", type=float, help="how far to go each way, above 0 (default: the direction's safe range)"
+    )
+    sub.add_argument("--steps", type=int, default=7, help="how many strengths, a column each, at least 2 (default 7)")
 
     sub = verb("quality", "Score latents with the calibrated critic.", "a .npz with latents and scores")
     sub.add_argument("-n", type=int, default=10_000, help="how many latents (default 10000)")

@@ -1,23 +1,51 @@
-"""What every command does alike: errors, warnings and interrupts as one plain line, and the exit code."""
+"""What every command does alike: its arguments, its errors as one plain line, its exit code, and its limits."""
 
+import argparse
+import os
+import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
-from latentkit.errors import LatentkitError
+from latentkit.errors import ArgumentError, LatentkitError
 
-__all__ = ["guarded"]
+__all__ = ["Parser", "check_threads", "guarded", "machine_memory", "watched"]
+
+_ALWAYS_ALLOWED = 64  # threads, so that settings go from one machine to another
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are errors like all others, and whose options cannot be abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake as an `ArgumentError`."""
+        raise ArgumentError(f"{message}; see {self.prog} --help")
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end: an interrupt, so that all that cleans up after one does so."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def guarded(program: str, run: Callable[[], None], *, interrupted: str) -> int:
-    """Run a command's body and return its exit code: 0, 2 for a user's mistake, 130 for an interrupt.
+    """Run a command's body and return its exit code.
 
-    Anything else is a bug and shows its traceback.
+    0 after work or `--help`, 2 for a user's mistake or too little memory, 130 for an interrupt, 143 for a
+    polite request to end (SIGTERM). Anything else is a bug and shows its traceback.
 
     Args:
         program: the command's name, which begins every line.
-        run: the body.
+        run: the body, from parsing the arguments on.
         interrupted: what an interrupt leaves behind, in a few words.
     """
 
@@ -28,16 +56,77 @@ def guarded(program: str, run: Callable[[], None], *, interrupted: str) -> int:
         say(f"warning: {message}")
 
     try:
-        with warnings.catch_warnings():
+        with _raising_on_requests_to_end(), warnings.catch_warnings():
             warnings.showwarning = warn
             run()
+            sys.stdout.flush()
     except LatentkitError as error:
         say(error)
         return 2
+    except SystemExit as end:  # argparse leaves this way after --help and --version
+        return end.code if isinstance(end.code, int) else 0
+    except _Terminated as end:
+        say(f"terminated; {interrupted}")
+        return 128 + end.number
     except KeyboardInterrupt:
         say(f"interrupted; {interrupted}")
         return 130
     except BrokenPipeError:
         # Whoever read the output has gone, as with `| head`; nobody is left to tell.
         sys.stderr.close()
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        wanted = re.search(r"allocate ([\d.]+) ?(\w+)", str(error))
+        amount = f" for {wanted[1]} {wanted[2]} more" if wanted else ""
+        say(f"there is not enough memory{amount}; ask for fewer or smaller things at a time")
+        return 2
     return 0
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # Torch's allocators raise a RuntimeError of no class of their own.
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in ("CPUAllocator", "out of memory"))
+
+
+@contextmanager
+def _raising_on_requests_to_end() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a closed terminal, end the block as Ctrl-C does: with all its clean-up."""
+
+    def end(number: int, _frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # a second request must not cut the clean-up short
+        raise _Terminated(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            handler = None if number is None else signal.getsignal(number)
+            # Ignored, as under nohup, means ignored; None is a handler that could not be put back.
+            if number is not None and handler not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watched() -> bool:
+    """Whether somebody sees standard error as it is written; a progress bar in a log file is litter."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def check_threads(count: int, name: str = "threads") -> None:
+    """Raise `ArgumentError` for more threads than are of use here: of far too many torch dies without a word."""
+    most = max(_ALWAYS_ALLOWED, 4 * (os.cpu_count() or 1))
+    if count > most:
+        raise ArgumentError(f"{name} must be at most {most} on this machine, got {count}")
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that this machine has, or 1 TiB where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**40

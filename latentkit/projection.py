@@ -54,14 +54,14 @@ class Projection:
         """Whether the picture shows anything, in one sentence."""
         figure = f"trustworthiness {self.trustworthiness:.2f}"
         if self.distinct < 3:
-            return f"nothing to see: only {self.distinct} different rows. {self.note}".strip()
-        if self.distinct < JUDGED:
-            return f"too few different rows ({self.distinct}) to say how far the picture can be believed. {self.note}".strip()
-        if self.trustworthiness < NOISE:
-            return (
-                f"little more than noise ({figure}): neighbours here are mostly not neighbours there. {self.note}"
-            ).strip()
-        return f"neighbours can be believed ({figure}), distances, sizes and gaps cannot. {self.note}".strip()
+            answer = f"nothing to see: only {self.distinct} different rows."
+        elif self.distinct < JUDGED:
+            answer = f"too few different rows ({self.distinct}) to say how far the picture can be believed."
+        elif self.trustworthiness < NOISE:
+            answer = f"little more than noise ({figure}): neighbours here are mostly not neighbours there."
+        else:
+            answer = f"neighbours can be believed ({figure}), distances, sizes and gaps cannot."
+        return f"{answer} {self.note}".strip()
 
     def transform(self, features: Tensor) -> Tensor:
         """Return places (M, 2) for new rows (M, F): the weighted mean of their nearest rows' places.

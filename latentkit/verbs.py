@@ -1,8 +1,8 @@
 """The verbs of the command `latentkit`: each takes the parsed arguments and returns what it did."""
 
 import argparse
+import math
 import re
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,16 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentkit import streams
+from latentkit.animation import FASTEST, LEAST_SIDE
 from latentkit.animation import animate as film_of
 from latentkit.attributes import attributes_of
 from latentkit.checkpoint import Checkpoint, load
 from latentkit.checks import as_count, as_number, as_seed, one_of
+from latentkit.console import machine_memory, watched
 from latentkit.curves import interpolate as matched
 from latentkit.curves import lerp, loop, slerp
 from latentkit.directions import mean_difference
-from latentkit.errors import ArgumentError
+from latentkit.errors import ArgumentError, CriticError
 from latentkit.files import check_folder, check_target, writing
 from latentkit.plots import plane_picture
+from latentkit.priors import Normal
 from latentkit.projection import project as lay_out
 from latentkit.quality import QualityMap, quality_map
 from latentkit.render import samples_sheet, save_png
@@ -33,6 +37,27 @@ from latentkit.sampling.truncate import truncated_sample
 __all__ = ["animate", "edit", "info", "interpolate", "project", "quality", "report", "sample"]
 
 
+# What is refused before any work: beyond these a slip of the finger is likelier than a wish.
+MOST_SCORED = 10_000_000  # latents: hours
+MOST_FRAMES = 100_000  # an hour of film
+MOST_KEYS = 10_000
+MOST_AT_A_TIME = 1_000_000
+MOST_STRENGTH = 1_000.0
+
+#: Pillow, and others after it, refuse to open larger pictures as attacks.
+MOST_PIXELS = 178_956_970
+
+#: Pixels of a film's frame, and the longest side that a GIF can have.
+MOST_FRAME_PIXELS, MOST_FRAME_SIDE = 2**24, 65_535
+
+
+def _count(value: int, option: str, *, least: int = 1, most: int | None = None) -> int:
+    count = as_count(value, option, least=least)
+    if most is not None and count > most:
+        raise ArgumentError(f"{option} must be at most {most:,}, got {count:,}")
+    return count
+
+
 def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
     """Return the checkpoint and the output's path; both are checked before any work."""
     out = Path(arguments.out)
@@ -42,7 +67,45 @@ def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[
         check_target(out)
 
     as_seed(arguments.seed)
+    _count(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
     return load(arguments.checkpoint), out
+
+
+def _check_memory(checkpoint: Checkpoint, count: int, option: str, *, samples: bool) -> None:
+    """Refuse so many latents, and their samples if those are held too, that this machine could not hold them."""
+    # A latent's coordinates are drawn as 64-bit words, made uniform, then normal, then float32.
+    each = 40 * checkpoint.generator.prior.dim + (4 * math.prod(checkpoint.holdout.shape[1:]) if samples else 0)
+    if count * each > machine_memory():
+        raise ArgumentError(
+            f"{option} asks for {count:,} latents, which need about {count * each / 1e9:,.0f} GB of memory, and this "
+            f"machine has {machine_memory() / 1e9:,.0f} GB; ask for fewer"
+        )
+
+
+def _check_drawable(checkpoint: Checkpoint) -> bool:
+    """Return whether the samples are images rather than points, or refuse to draw them."""
+    shape = tuple(checkpoint.holdout.shape[1:])
+    images = len(shape) == 3 and shape[0] in (1, 3)
+    if not images and shape != (2,):
+        raise ArgumentError(
+            f"images (1, H, W) or (3, H, W) and points (2,) can be drawn, not samples of shape {shape}; "
+            "where --out takes .npz, write that"
+        )
+    return images
+
+
+def _check_sheet(checkpoint: Checkpoint, out: Path, count: int) -> None:
+    """Refuse a sheet of so many images that no program would open it."""
+    if out.suffix.lower() == ".npz" or not _check_drawable(checkpoint):
+        return
+    height, width = checkpoint.holdout.shape[2:]
+    scale = -(-64 // max(height, width))
+    each = (height * scale + 2) * (width * scale + 2)
+    if count * each > MOST_PIXELS:
+        raise ArgumentError(
+            f"a sheet of {count:,} images would have {count * each:,} pixels, and most programs open no more than "
+            f"{MOST_PIXELS:,}; ask for at most {MOST_PIXELS // each:,} images, or write them as .npz"
+        )
 
 
 def info(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -66,26 +129,35 @@ def info(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _draw(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, truncation: float | None = None) -> Tensor:
     """Return n latents as `--seed`, `--best` and `--truncation` ask."""
-    n = as_count(n, "the number of latents")
     prior = checkpoint.generator.prior
     fraction = getattr(arguments, "best", None)
     if truncation is not None:
         if fraction is not None:
             raise ArgumentError("--truncation and --best are two ways to choose latents; give one of them")
 
+        truncation = as_number(truncation, "--truncation", least=0.0, open_least=True)
+        if not isinstance(prior, Normal):
+            raise ArgumentError(f"--truncation needs a model with a normal prior; this one's is {prior}")
         return truncated_sample(prior, n, threshold=truncation, seed=arguments.seed)
     if fraction is None:
         return prior.sample(n, seed=arguments.seed)
 
     fraction = as_number(fraction, "--best", least=0.0, most=1.0, open_least=True)
-    best = _map(checkpoint, arguments, max(1000, int(2 * n / fraction) + 1)).top(fraction)
+    # Twice as many as are needed, so that the n that are taken are a choice among the best.
+    scored = max(1000.0, 2.0 * n / fraction + 1.0)
+    if scored > MOST_SCORED:
+        raise ArgumentError(
+            f"--best {fraction:g} for {n:,} latents means to score {scored:,.0f}, more than {MOST_SCORED:,}; "
+            "take a larger fraction or fewer latents"
+        )
+    best = _map(checkpoint, arguments, int(scored)).top(fraction)
     # In the order of the draw, not of the score: the first n are a fair choice among the best.
     return best.rows(best.index.argsort()[:n]).latents
 
 
 def _shows(arguments: argparse.Namespace) -> bool:
     """Whether a progress bar would be seen: not by a script, nor in a log file."""
-    return not arguments.json and sys.stderr.isatty()
+    return not arguments.json and watched()
 
 
 def _generate(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Namespace) -> Tensor:
@@ -93,16 +165,25 @@ def _generate(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Names
 
 
 def _map(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int) -> QualityMap:
-    return quality_map(
-        checkpoint.generator,
-        checkpoint.critic,
-        checkpoint.holdout,
-        n=n,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
-        allow_uninformative=getattr(arguments, "allow_uninformative", False),
-        progress=_shows(arguments),
-    )
+    if checkpoint.critic is None:
+        raise CriticError(f"{arguments.checkpoint} has no critic, so its latents cannot be scored")
+    _check_memory(checkpoint, n, "scoring", samples=False)
+    can_allow = hasattr(arguments, "allow_uninformative")
+    try:
+        return quality_map(
+            checkpoint.generator,
+            checkpoint.critic,
+            checkpoint.holdout,
+            n=n,
+            seed=arguments.seed,
+            batch_size=arguments.batch_size,
+            allow_uninformative=can_allow and arguments.allow_uninformative,
+            progress=_shows(arguments),
+        )
+    except CriticError as error:
+        way_out = "give --allow-uninformative to see the scores all the same" if can_allow else "leave out --best"
+        said = str(error).replace("pass allow_uninformative=True to see the scores all the same", way_out)
+        raise CriticError(said) from error
 
 
 def _write_samples(latents: Tensor, samples: Tensor, out: Path, columns: int | None) -> None:
@@ -118,7 +199,10 @@ def _write_samples(latents: Tensor, samples: Tensor, out: Path, columns: int | N
 def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw samples."""
     checkpoint, out = _load(arguments, (".png", ".npz"))
-    latents = _draw(checkpoint, arguments, arguments.n, arguments.truncation)
+    n = _count(arguments.n, "-n")
+    _check_memory(checkpoint, n, "-n", samples=True)
+    _check_sheet(checkpoint, out, n)
+    latents = _draw(checkpoint, arguments, n, arguments.truncation)
     samples = _generate(checkpoint, latents, arguments)
     _write_samples(latents, samples, out, None)
     return {"wrote": str(out), "samples": len(samples)}
@@ -128,18 +212,27 @@ def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Go from one latent to another."""
     checkpoint, out = _load(arguments, (".png", ".gif", ".npz"))
     prior = checkpoint.generator.prior
-    if min(arguments.between) < 0:
-        raise ArgumentError(f"--between takes numbers of latents from 0, got {min(arguments.between)}")
+    film = out.suffix.lower() == ".gif"
+    steps = _count(arguments.steps, "--steps", most=MOST_FRAMES if film else None)
+    for k in arguments.between:
+        if not 0 <= k < streams.LONGEST:
+            raise ArgumentError(f"--between takes numbers of latents from 0 to 2**96 - 1, got {k}")
+    _check_memory(checkpoint, steps, "--steps", samples=not film)
+    if film:
+        _check_drawable(checkpoint)
+    else:
+        _check_sheet(checkpoint, out, steps)
     a, b = (prior.sample(1, seed=arguments.seed, start=k)[0] for k in arguments.between)
     curve = {"interpolate": partial(matched, prior=prior), "slerp": slerp, "lerp": lerp}[arguments.curve](a, b)
-    latents = curve.steps(arguments.steps)
-    if out.suffix.lower() == ".gif":
-        film_of(checkpoint.generator, curve, frames=arguments.steps, batch_size=arguments.batch_size).save(out)
+    if film:
+        made = film_of(checkpoint.generator, curve, frames=steps, batch_size=arguments.batch_size)
+        made.save(out, progress=_shows(arguments))
     else:
+        latents = curve.steps(steps)
         samples = _generate(checkpoint, latents, arguments)
         _write_samples(latents, samples, out, len(samples))
     middle = curve(0.5)
-    return {"wrote": str(out), "steps": len(latents), "typicality_midway": float(prior.typicality(middle)[0])}
+    return {"wrote": str(out), "steps": steps, "typicality_midway": float(prior.typicality(middle)[0])}
 
 
 def edit(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -148,15 +241,20 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
     prior = checkpoint.generator.prior
     known = attributes_of(checkpoint.holdout)
     measure = known[one_of(arguments.attribute, "--attribute", tuple(known))]
-    steps, rows = as_count(arguments.steps, "--steps"), as_count(arguments.n, "-n")
+    rows = _count(arguments.n, "-n")
+    steps = _count(arguments.steps, "--steps", least=2)  # one step would be the most extreme of all
+    strength = arguments.strength
+    if strength is not None:
+        strength = as_number(strength, "--strength", least=0.0, most=MOST_STRENGTH, open_least=True)
+    _check_memory(checkpoint, rows * steps, "-n times --steps", samples=True)
+    _check_sheet(checkpoint, out, rows * steps)
     # Labels come from other latents than those that are edited.
     latents = prior.sample(2000, seed=arguments.seed, start=rows)
     values = measure(_generate(checkpoint, latents, arguments))
     direction = mean_difference(latents, values > values.median(), name=arguments.attribute, prior=prior)
     low, high = direction.safe_range
-    if arguments.strength is not None:
-        high = as_number(arguments.strength, "--strength", least=0.0, open_least=True)
-        low = -high
+    if strength is not None:
+        low, high = -strength, strength
     amounts = torch.linspace(low, high, steps)
     edited = prior.sample(rows, seed=arguments.seed)[:, None] + amounts[:, None] * direction.vector
     edited = edited.reshape(rows * steps, -1)
@@ -174,7 +272,7 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
 def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score latents with the calibrated critic."""
     checkpoint, out = _load(arguments, (".npz",))
-    scored = _map(checkpoint, arguments, arguments.n)
+    scored = _map(checkpoint, arguments, _count(arguments.n, "-n", most=MOST_SCORED))
     scored.save(out)
     calibration = scored.calibration
     return {
@@ -193,7 +291,9 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
 def project(arguments: argparse.Namespace) -> dict[str, Any]:
     """Lay samples or latents out in the plane."""
     checkpoint, out = _load(arguments, (".png", ".npz"))
-    latents = _draw(checkpoint, arguments, arguments.n)
+    n = _count(arguments.n, "-n")
+    _check_memory(checkpoint, n, "-n", samples=arguments.of == "samples")
+    latents = _draw(checkpoint, arguments, n)
     rows = latents
     if arguments.of == "samples":
         rows = _generate(checkpoint, latents, arguments)
@@ -213,18 +313,38 @@ def _grid(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def _check_frame(checkpoint: Checkpoint, columns: int, rows: int) -> None:
+    """Refuse a film of points at several places, and frames larger than a GIF or a screen can show."""
+    if not _check_drawable(checkpoint):
+        if columns * rows > 1:
+            raise ArgumentError("--grid shows images side by side; points are filmed along one loop, so leave it out")
+        return
+    height, width = checkpoint.holdout.shape[2:]
+    scale = -(-(LEAST_SIDE if columns * rows == 1 else LEAST_SIDE // 2) // max(height, width))
+    across, down = columns * (width * scale + 2) - 2, rows * (height * scale + 2) - 2
+    if across * down > MOST_FRAME_PIXELS or max(across, down) > MOST_FRAME_SIDE:
+        raise ArgumentError(
+            f"--grid {columns}x{rows} makes frames of {across:,}x{down:,} pixels, too large for a film "
+            f"(at most {MOST_FRAME_PIXELS:,}, and {MOST_FRAME_SIDE:,} a side); ask for fewer loops"
+        )
+
+
 def animate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Film a loop through random latents."""
     checkpoint, out = _load(arguments, (".gif",))
     columns, rows = _grid(arguments.grid)
-    count = as_count(arguments.keys, "--keys")
+    _check_frame(checkpoint, columns, rows)
+    count = _count(arguments.keys, "--keys", least=3, most=MOST_KEYS)
+    frames = _count(arguments.frames, "--frames", most=MOST_FRAMES)
+    fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
+    _check_memory(checkpoint, columns * rows * max(frames, count), "--grid times --frames", samples=False)
     keys = _draw(checkpoint, arguments, columns * rows * count)
     loops = [loop(some, prior=checkpoint.generator.prior) for some in keys.split(count)]
     film = film_of(
         checkpoint.generator,
         loops,
-        frames=arguments.frames,
-        fps=arguments.fps,
+        frames=frames,
+        fps=fps,
         columns=columns,
         batch_size=arguments.batch_size,
     )
@@ -235,12 +355,14 @@ def animate(arguments: argparse.Namespace) -> dict[str, Any]:
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the page with everything."""
     check_folder(arguments.out, marker=MARKER)
+    n = None if arguments.n is None else _count(arguments.n, "-n", least=500)
     checkpoint, out = _load(arguments)
+    _check_memory(checkpoint, n or 1, "-n", samples=True)
     page = write_report(
         checkpoint,
         out,
         seed=arguments.seed,
-        n=arguments.n,
+        n=n,
         batch_size=arguments.batch_size,
         progress=_shows(arguments),
     )

@@ -161,6 +161,77 @@ def test_a_folder_with_other_things_is_refused(tmp_path):
     assert names(tmp_path) == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_first_save_that_fails_leaves_nothing(tmp_path, monkeypatch, step, error, moment, empty):
+    from latentkit import files
+
+    target, calls, replace = tmp_path / "runs" / "one", [], files.Path.replace
+    if empty:
+        target.mkdir(parents=True)
+
+    def fail(self, goal):
+        calls.append(goal)
+        failing = len(calls) == step + 1
+        if not failing or moment == "after":
+            replace(self, goal)
+        if failing:
+            raise error
+
+    monkeypatch.setattr(files.Path, "replace", fail)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        make(**ABOUT).save(target)
+    monkeypatch.undo()
+    if step == 4 and moment == "after":  # all was written by then
+        assert same(state(lk.load(target)), state(make(**ABOUT)))
+    else:
+        assert names(tmp_path) == (["runs"] if empty else [])
+        assert not empty or names(target) == []
+    make(**ABOUT).save(target)
+    assert same(state(lk.load(target)), state(make(**ABOUT)))
+
+
+def test_a_failed_save_leaves_no_new_parts_beside_the_old_ones(folder, monkeypatch):
+    from latentkit import checkpoint
+
+    before = names(folder)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "write_json", fail)
+    with pytest.raises(KeyboardInterrupt):
+        make(seed=9).save(folder)
+    assert names(folder) == before
+
+
+def test_parts_of_a_save_that_was_killed_do_not_bar_the_next(tmp_path):
+    make(seed=1).save(tmp_path / "run")
+    (tmp_path / "run" / MANIFEST).unlink()
+    make(seed=2).save(tmp_path / "run")
+    assert same(state(lk.load(tmp_path / "run")), state(make(seed=2)))
+    assert len(names(tmp_path / "run")) == 5
+
+
+@pytest.mark.parametrize("text", ['{"name": "My app", "icons": []}', "{", "[]", "\0", '{"kind": "latentkit report"}'])
+def test_a_manifest_of_somebody_else_is_refused(tmp_path, text):
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(OutputError, match=r"manifest.json is damaged or not that of a latentkit checkpoint"):
+        make().save(tmp_path)
+    assert names(tmp_path) == [MANIFEST]
+    assert (tmp_path / MANIFEST).read_text() == text
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for seed in (1, 2):
+        assert make(seed=seed).save(tmp_path / "link") == tmp_path / "link"
+        assert same(state(lk.load(tmp_path / "real")), state(make(seed=seed)))
+    assert (tmp_path / "link").is_symlink()
+
+
 # ---- damage
 
 

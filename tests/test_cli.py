@@ -1,8 +1,12 @@
 """The command line: what it writes, and one clear line with exit code 2 for a user's mistake."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -102,43 +106,78 @@ def test_info_tells_what_the_checkpoint_holds(point_run, capsys):
         (["sample", "{run}", "--out", "{tmp}/file/x.png"], "is a file, not a folder"),
         (["sample", "{run}", "--out", "{tmp}/x.png", "-n", "0"], "at least 1"),
         (["sample", "{run}", "--out", "{tmp}/x.png", "--seed", "-1"], "2**64"),
-        (["sample", "{run}", "--out", "{tmp}/x.png", "--truncation", "0"], "threshold"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--truncation", "0"], "--truncation"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--batch-size", "0"], "--batch-size"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--threads", "0"], "--threads"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--threads", "100000"], "--threads must be at most"),
+        (["sample", "{run}", "--out", "{tmp}/x.npz", "-n", "1000000000000"], "GB of memory"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "-n", "100000"], "ask for at most 41,082 images, or write"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--best", "1e-9", "-n", "1"], "means to score 2,000,000,"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--best", "5e-324", "-n", "1"], "means to score inf"),
+        (["quality", "{run}", "--out", "{tmp}/x.npz", "-n", "1000000000000"], "-n must be at most 10,000,000"),
+        (["project", "{run}", "--out", "{tmp}/x.npz", "-n", "1000000000000"], "GB of memory"),
         (["sample", "{run}", "--out", "{tmp}/x.png", "--truncation", "1", "--best", "0.5"], "one of them"),
         (["sample", "{run}", "--out", "{tmp}/x.png", "--best", "1.5"], "at most 1"),
-        (["interpolate", "{run}", "--out", "{tmp}/x.png", "--steps", "0"], "at least 1"),
+        (
+            ["interpolate", "{run}", "--out", "{tmp}/x.png", "--steps", "0"],
+            "--steps must be a whole number of at least 1",
+        ),
+        (["interpolate", "{run}", "--out", "{tmp}/x.npz", "--steps", "100000000000"], "--steps asks for"),
+        (["interpolate", "{run}", "--out", "{tmp}/x.gif", "--steps", "100000000000"], "--steps must be at most"),
+        (["interpolate", "{run}", "--out", "{tmp}/x.png", "--between", "0", "9" * 30], "--between takes"),
         (["interpolate", "{run}", "--out", "{tmp}/x.png", "--between", "-1", "2"], "--between"),
         (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "charm"], "brightness"),
         (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "--strength", "nan"], "--strength"),
-        (["project", "{run}", "--out", "{tmp}/x.png", "-n", "0"], "at least 1"),
-        (["animate", "{run}", "--out", "{tmp}/x.gif", "--keys", "2"], "at least 3 keyframes"),
+        (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "--strength", "-1"], "--strength"),
+        (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "--strength", "1e30"], "--strength"),
+        (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "--steps", "1"], "--steps"),
+        (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "-n", "9" * 20], "-n times --steps"),
+        (["project", "{run}", "--out", "{tmp}/x.png", "-n", "0"], "-n must be"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--keys", "2"], "--keys must be a whole number of at least 3"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--keys", "100000"], "--keys"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--grid", "999x999"], "--grid 999x999 makes frames of"),
+        (["animate", "{points}", "--out", "{tmp}/x.gif", "--grid", "2x2"], "--grid shows images"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--best", "0.01", "--frames", "0"], "--frames"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--best", "0.01", "--fps", "100"], "--fps"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--frames", "10000000000"], "--frames must be at most"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--grid", "0x2"], "--grid takes columns x rows"),
-        (["animate", "{run}", "--out", "{tmp}/x.gif", "--fps", "0"], "fps"),
+        (["animate", "{run}", "--out", "{tmp}/x.gif", "--fps", "0"], "--fps"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--frames", "0"], "at least 1"),
         (["report", "{run}", "--out", "{tmp}/file"], "a file has that name"),
         (["report", "{run}", "--out", "{tmp}"], "holds other files"),
-        (["report", "{run}", "--out", "{tmp}/r", "-n", "3"], "at least 500"),
+        (["report", "{run}", "--out", "{tmp}/r", "-n", "3"], "-n must be a whole number of at least 500"),
+        (["report", "{run}", "--out", "{tmp}/r", "-n", "1000000000000"], "GB of memory"),
+        ([], "VERB"),
+        (["dance"], "dance"),
+        (["sample"], "CHECKPOINT"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "-n", "many"], "-n"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--trunc", "1"], "--trunc"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_code_2(argv, says, image_run, tmp_path, capsys):
+def test_a_users_mistake_is_one_line_and_code_2(argv, says, image_run, point_run, tmp_path, capsys, monkeypatch):
+    def work(*_args, **_options):
+        raise AssertionError("a mistake was found only after work had begun")
+
+    for name in ("generate", "quality_map", "film_of"):
+        monkeypatch.setattr(verbs, name, work)
+    for name in ("latentkit.priors.Normal.sample", "latentkit.reports.build.make_study"):
+        monkeypatch.setattr(name, work)
     (tmp_path / "file").write_text("mine")
     before = sorted(p.name for p in tmp_path.iterdir())
-    code, printed, err = run(capsys, *(a.format(run=image_run, tmp=tmp_path) for a in argv))
+    code, printed, err = run(capsys, *(a.format(run=image_run, points=point_run, tmp=tmp_path) for a in argv))
     assert code == 2
     assert printed == ""
-    lines = [line for line in err.splitlines() if line.startswith("latentkit:")]
-    assert len(lines) == 1, err
-    assert says in lines[0]
-    assert "Traceback" not in err
+    assert err.startswith("latentkit: ")
+    assert err.count("\n") == 1
+    assert says in err
     assert sorted(p.name for p in tmp_path.iterdir()) == before
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("argv", [[], ["dance"], ["sample"], ["sample", "x", "--out", "y.png", "-n", "many"]])
-def test_wrong_usage_exits_with_2(argv, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(argv)
-    assert stop.value.code == 2
-    assert "usage: latentkit" in capsys.readouterr().err
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["sample", "--help"]])
+def test_help_and_version_return_0(argv, capsys):
+    assert main(argv) == 0
+    assert "latentkit" in capsys.readouterr().out
 
 
 def test_an_interrupt_exits_with_130(image_run, tmp_path, capsys, monkeypatch):
@@ -150,6 +189,58 @@ def test_an_interrupt_exits_with_130(image_run, tmp_path, capsys, monkeypatch):
     assert code == 130
     assert "interrupted" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_request_to_end_is_an_interrupt_with_143(image_run, tmp_path, capsys, monkeypatch):
+    def asked(*_args, **_options):
+        (tmp_path / "seen").touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr("latentkit.files.os.fsync", asked)
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png", "-n", 4)
+    assert code == 143
+    assert err == "latentkit: terminated; nothing half-written was left\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["seen"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_requests_that_were_ignored_stay_ignored(image_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("latentkit.verbs.generate", lambda *_a, **_o: os.kill(os.getpid(), signal.SIGHUP) or 1 / 0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            main(["sample", str(image_run), "--out", str(tmp_path / "x.png")])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_command_runs_in_any_thread(image_run, tmp_path):
+    codes = []
+    argv = ["sample", str(image_run), "--out", str(tmp_path / "x.png"), "-n", "1"]
+    thread = threading.Thread(target=lambda: codes.append(main(argv)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+@pytest.mark.parametrize(
+    ("shortage", "says"),
+    [
+        (lambda: torch.empty(2**50), "for 4503599627370496 bytes more"),
+        (lambda: np.empty(2**50), "for 8.00 PiB more"),
+        (lambda: (_ for _ in ()).throw(MemoryError()), "memory; ask"),
+    ],
+    ids=["torch", "numpy", "python"],
+)
+def test_too_little_memory_is_one_line(image_run, tmp_path, capsys, monkeypatch, shortage, says):
+    monkeypatch.setattr(verbs, "generate", lambda *_a, **_o: next(iter(shortage())))
+    code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png")
+    assert code == 2
+    assert err.startswith("latentkit: there is not enough memory")
+    assert says in err
+    assert err.count("\n") == 1
 
 
 def test_a_broken_tool_shows_its_traceback(image_run, tmp_path, monkeypatch):
@@ -165,13 +256,18 @@ def test_an_uninformative_critic_refuses_a_map(image_run, tmp_path, capsys):
     code, _, err = run(capsys, "quality", image_run, "--out", tmp_path / "q.npz", "-n", 100)
     assert code == 2
     assert "no quality map was made" in err
+    assert "give --allow-uninformative to see" in err
+    code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "q.npz", "-n", 1, "--best", 0.5)
+    assert code == 2
+    assert "leave out --best" in err
+    assert "allow" not in err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_help_teaches_without_torch():
     code = (
         "import sys\nfrom latentkit.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        "assert main(['--help']) == 0\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

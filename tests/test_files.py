@@ -47,8 +47,8 @@ def test_outputs_keep_normal_permissions(tmp_path):
     before = os.umask(0o027)
     try:
         path = files.write_bytes(tmp_path / "a", b"")
-        with files.writing_folder(tmp_path / "b", marker="m") as folder:
-            (folder / "m").write_bytes(b"")
+        with files.writing_folder(tmp_path / "b", marker=OURS) as folder:
+            OURS.write(folder)
     finally:
         assert os.umask(before) == 0o027
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -115,65 +115,219 @@ def test_impossible_targets_are_refused_before_the_work(tmp_path, target, reason
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work():
-    for check in (files.check_target, lambda path: files.check_folder(path, marker="m")):
+    for check in (files.check_target, lambda path: files.check_folder(path, marker=OURS)):
         with pytest.raises(OutputError, match="choose a folder that you can write to"):
             check("/proc/latentkit/out")
 
 
 def test_checking_leaves_nothing_behind(tmp_path):
     files.check_target(tmp_path / "a" / "b")
-    files.check_folder(tmp_path / "c" / "d", marker="m")
+    files.check_folder(tmp_path / "c" / "d", marker=OURS)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["link", "dangling", "chain"])
+def test_a_link_is_followed_and_stays(tmp_path, place):
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real" / "a"
+    if place != "dangling":
+        target.write_bytes(b"old")
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "dangling").symlink_to(target)
+    (tmp_path / "chain").symlink_to(tmp_path / "link")
+    assert files.write_bytes(tmp_path / place, b"new") == tmp_path / place
+    assert (tmp_path / place).is_symlink()
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path / "real") == ["a"]
+
+
+def test_links_that_go_round_and_devices_are_refused(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (("a", "symbolic links"), ("pipe", "no plain file")):
+        with pytest.raises(OutputError, match=reason):
+            files.write_bytes(tmp_path / name, b"")
+    assert names(tmp_path) == ["a", "b", "pipe"]
+
+
+def test_folders_that_were_made_for_a_failure_go_again(tmp_path):
+    with pytest.raises(KeyboardInterrupt), files.writing(tmp_path / "new" / "folder" / "a"):
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+# ---- folders of ours
+
+
+OURS = files.Marker("m.json", "test folder")
+
+
+def fill(path, text):
+    with files.writing_folder(path, marker=OURS) as folder:
+        (folder / "page").write_text(text)
+        (folder / text).write_text(text)
+        OURS.write(folder)
+
+
+def content(folder):
+    return {entry.name: entry.read_text() for entry in folder.iterdir()}
+
+
+def test_a_marker_lists_the_files(tmp_path):
+    fill(tmp_path / "out", "one")
+    said = json.loads((tmp_path / "out" / "m.json").read_text())
+    assert said == {"kind": "test folder", "format": 1, "files": ["m.json", "one", "page"]}
+    assert OURS.listed(tmp_path / "out") == ["one", "page", "m.json"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"kind": "web app", "format": 1, "files": ["m.json", "theirs"]},
+        {"kind": "test folder", "format": 2, "files": ["m.json", "theirs"]},
+        {"kind": "test folder", "format": 1},
+        {"kind": "test folder", "format": 1, "files": "theirs"},
+        {"kind": "test folder", "format": 1, "files": ["m.json", "theirs", "../out/theirs"]},
+        {"kind": "test folder", "format": 1, "files": ["m.json", "theirs", ""]},
+        {"kind": "test folder", "format": 1, "files": ["m.json", "theirs", 3]},
+        {},
+        [],
+        "{",
+        "\udcff",
+    ],
+)
+def test_the_marker_s_content_decides_not_its_name(tmp_path, said):
+    text = said if isinstance(said, str) else json.dumps(said)
+    (tmp_path / "m.json").write_text(text, errors="surrogateescape")
+    (tmp_path / "theirs").write_text("mine")
+    with pytest.raises(
+        OutputError, match=r"other files \(m.json, ...\), and its m.json is damaged or not that of a test"
+    ):
+        fill(tmp_path, "one")
+    assert names(tmp_path) == ["m.json", "theirs"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "a folder in a file's place", "a link in a file's place"])
+def test_what_was_not_written_here_is_never_removed(tmp_path, kind):
+    out = tmp_path / "out"
+    fill(out, "one")
+    if kind == "file":
+        (out / "notes.txt").write_text("mine")
+    elif kind == "folder":
+        (out / "notes.txt").mkdir()
+    else:
+        (out / "one").unlink()
+        (out / "one").mkdir() if "folder" in kind else (out / "one").symlink_to(tmp_path)
+    before = names(out)
+    with pytest.raises(OutputError, match=r"already holds other files \((notes.txt|one)\); choose a new"):
+        fill(out, "two")
+    assert names(out) == before
+    assert (out / "page").read_text() == "one"
+
+
+def test_what_comes_while_the_work_goes_on_is_not_removed(tmp_path):
+    fill(tmp_path / "out", "one")
+
+    def work():
+        with files.writing_folder(tmp_path / "out", marker=OURS) as folder:
+            OURS.write(folder)
+            (tmp_path / "out" / "late.txt").write_text("mine")
+
+    with pytest.raises(OutputError, match=r"other files \(late.txt\)"):
+        work()
+    assert names(tmp_path / "out") == ["late.txt", "m.json", "one", "page"]
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_bytes(b"")
-    with pytest.raises(OutputError, match=r"already holds other files \(thesis.tex\).*choose a new or empty folder"):
-        files.check_folder(tmp_path, marker="m")
+    with pytest.raises(OutputError, match=r"already holds other files \(thesis.tex\); choose a new or empty folder"):
+        files.check_folder(tmp_path, marker=OURS)
     with pytest.raises(OutputError, match="a file has that name"):
-        files.check_folder(tmp_path / "thesis.tex", marker="m")
-    (tmp_path / "m").write_bytes(b"")
-    assert files.check_folder(tmp_path, marker="m") == tmp_path
-
-
-def fill(path, text):
-    with files.writing_folder(path, marker="m") as folder:
-        (folder / "m").write_text(text)
-        (folder / text).write_text(text)
+        files.check_folder(tmp_path / "thesis.tex", marker=OURS)
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
-    fill(tmp_path / "out", "one")
-    fill(tmp_path / "out", "two")
-    assert names(tmp_path) == ["out"]
-    assert names(tmp_path / "out") == ["m", "two"]
+    for text in ("one", "two"):
+        fill(tmp_path / "out", text)
+        assert names(tmp_path) == ["out"]
+        assert names(tmp_path / "out") == sorted(["m.json", "page", text])
+        assert (tmp_path / "out" / "page").read_text() == text
+        assert files.check_folder(tmp_path / "out", marker=OURS) == tmp_path / "out"
 
 
-def test_on_failure_the_old_folder_stays(tmp_path, monkeypatch):
-    fill(tmp_path / "out", "one")
+@pytest.mark.parametrize("before", ["nothing", "one"])
+def test_the_current_folder_is_filled_in_place(tmp_path, monkeypatch, before):
+    monkeypatch.chdir(tmp_path)
+    if before == "one":
+        fill(".", "one")
+    place = tmp_path.stat().st_ino
+    fill(".", "two")
+    assert names(tmp_path) == ["m.json", "page", "two"]
+    assert tmp_path.stat().st_ino == place
+
+
+@pytest.mark.parametrize("before", ["nothing", "empty", "one"])
+def test_a_link_to_a_folder_stays_a_link(tmp_path, before):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    if before == "empty":
+        (tmp_path / "real").mkdir()
+    if before == "one":
+        fill(tmp_path / "real", "one")
+    fill(tmp_path / "link", "two")
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path) == ["link", "real"]
+    assert names(tmp_path / "real") == ["m.json", "page", "two"]
+
+
+def test_what_a_killed_process_left_does_not_bar_the_next(tmp_path):
+    fill(tmp_path, "one")
+    (tmp_path / ".latentkit-abc.part").mkdir()
+    fill(tmp_path, "two")
+    assert names(tmp_path) == [".latentkit-abc.part", "m.json", "page", "two"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "empty", "one"])
+def test_on_failure_the_old_folder_stays(tmp_path, before):
+    out = tmp_path / "runs" / "out"
+    if before == "empty":
+        out.mkdir(parents=True)
+    if before == "one":
+        fill(out, "one")
+    held = content(out) if out.exists() else None
 
     def interrupted():
-        with files.writing_folder(tmp_path / "out", marker="m") as folder:
-            (folder / "m").write_text("half")
+        with files.writing_folder(out, marker=OURS) as folder:
+            OURS.write(folder)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert names(tmp_path) == ["out"]
-    assert names(tmp_path / "out") == ["m", "one"]
+    assert names(tmp_path) == ([] if before == "nothing" else ["runs"])
+    assert held is None or content(out) == held
 
-    rename = files.Path.rename
 
-    def fail_at_the_end(self, target):
-        if str(self).endswith(".part"):
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(self, target)
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("step", range(6))
+def test_on_a_failure_in_the_last_steps_the_old_files_are_put_back(tmp_path, monkeypatch, step, moment, error):
+    """Three files go out and three come in: each move in turn fails, or is interrupted when it is done."""
+    out, calls, rename = tmp_path / "out", [], files.Path.rename
+    fill(out, "one")
+    held = content(out)
 
-    monkeypatch.setattr(files.Path, "rename", fail_at_the_end)
-    with pytest.raises(OutputError, match="what was there before is untouched"):
-        fill(tmp_path / "out", "two")
-    assert names(tmp_path) == ["out"]
-    assert names(tmp_path / "out") == ["m", "one"]
+    def fail_once(self, target):
+        calls.append(target)
+        failing = len(calls) == step + 1
+        if not failing or moment == "after":
+            rename(self, target)
+        if failing:
+            raise error
+
+    monkeypatch.setattr(files.Path, "rename", fail_once)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        fill(out, "two")
+    assert content(out) == held
 
 
 def test_sha256_is_the_known_one(tmp_path):

@@ -1,5 +1,6 @@
 """The report: complete, self-contained, truthful about its critic, and closed to text from users."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import torch
 import latentkit as lk
 from latentkit.errors import ArgumentError, OutputError
 from latentkit.files import writing_folder
+from latentkit.reports.build import MARKER
 
 VOID = {"meta", "img", "input", "br", "hr", "link"}
 
@@ -143,10 +145,33 @@ def test_text_from_users_stays_text(point_checkpoint, point_report, tmp_path):
 def test_an_older_report_is_replaced_as_a_whole(point_checkpoint, tmp_path):
     target = tmp_path / "report"
     lk.report(point_checkpoint, target, n=500, progress=False)
-    (target / "left-over.txt").write_text("from before")
+    left = json.loads((target / "report.json").read_text("utf-8"))
+    left["files"].append("left-over.png")
+    (target / "report.json").write_text(json.dumps(left), "utf-8")
+    (target / "left-over.png").write_text("of the older report")
     lk.report(point_checkpoint, target, n=500, progress=False)
-    assert not (target / "left-over.txt").exists()
+    assert not (target / "left-over.png").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
+    assert json.loads((target / "report.json").read_text("utf-8"))["files"] == sorted(p.name for p in target.iterdir())
+
+
+def test_notes_beside_an_older_report_are_not_removed(point_checkpoint, tmp_path, monkeypatch):
+    target = tmp_path / "report"
+    page = lk.report(point_checkpoint, target, n=500, progress=False)
+    before = page.read_bytes()
+    (target / "notes.txt").write_text("mine")
+    monkeypatch.setattr("latentkit.reports.build.make_study", None)
+    with pytest.raises(OutputError, match=r"other files \(notes.txt\)"):
+        lk.report(point_checkpoint, target, seed=1, n=500, progress=False)
+    assert (target / "notes.txt").read_text() == "mine"
+    assert page.read_bytes() == before
+
+
+def test_a_report_json_of_somebody_else_makes_no_folder_ours(point_checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "report.json").write_text('{"files": ["report.json"]}')
+    monkeypatch.setattr("latentkit.reports.build.make_study", None)
+    with pytest.raises(OutputError, match=r"other files \(report.json\)"):
+        lk.report(point_checkpoint, tmp_path)
 
 
 def test_a_failure_leaves_the_older_report(point_checkpoint, tmp_path, monkeypatch):
@@ -178,7 +203,7 @@ def test_samples_that_cannot_be_drawn_are_refused(point_checkpoint, tmp_path):
 
 
 def test_a_folder_appears_as_a_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), writing_folder(tmp_path / "out", marker="m") as part:  # noqa: PT012
+    with pytest.raises(RuntimeError), writing_folder(tmp_path / "out", marker=MARKER) as part:  # noqa: PT012
         (part / "half").write_text("...")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []

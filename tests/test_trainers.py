@@ -167,6 +167,11 @@ class TestDoor:
             {"ema": -0.1},
             {"shift": 0.7},
             {"threads": 0},
+            {"threads": 100_000},
+            {"width": 10**6},
+            {"latent_dim": 10**9},
+            {"steps": 10**18},
+            {"batch_size": 10**12},
             {"precision": "float16"},
             {"device": "abacus"},
         ],
@@ -175,6 +180,15 @@ class TestDoor:
         (name,) = wrong
         with pytest.raises(ArgumentError, match=name):
             GANConfig(**wrong)
+
+    @pytest.mark.parametrize("kind", DATA)
+    def test_networks_that_memory_cannot_hold_are_refused_before_work(self, kind, monkeypatch):
+        monkeypatch.setattr("trainers.gan.machine_memory", lambda: 10_000)
+        monkeypatch.setattr("trainers.gan._train", None)
+        with pytest.raises(
+            ArgumentError, match=r"width \d+ and latent_dim \d+ make networks of .* weights.*lower them"
+        ):
+            train(kind)
 
     def test_a_device_that_is_not_there(self):
         with pytest.raises(ArgumentError, match="device 'meta' cannot be used"):
@@ -268,7 +282,12 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            (["--data", "ring", "--steps", "0"], "steps"),
+            (["--data", "ring", "--steps", "0"], "--steps must"),
+            (["--data", "ring", "--batch-size", "1"], "--batch-size must"),
+            (["--data", "ring", "--threads", "100000"], "--threads must be at most"),
+            (["--data", "ring", "--width", "1000000"], "--width must be at most"),
+            (["--data", "folder", "--data-dir", "/nowhere", "--size", "48"], "--size must be a power of two"),
+            (["--data", "ring", "--step", "3"], "--step"),
             (["--data", "ring", "--steps", "many"], "--steps"),
             (["--data", "nothing"], "--data"),
             (["--data", "folder"], "--data-dir"),
@@ -301,9 +320,60 @@ class TestCommand:
         def interrupt(*_, **__):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("trainers.__main__.train_gan", interrupt)
+        monkeypatch.setattr("trainers.gan.train_gan", interrupt)
         assert main(["gan", "--data", "ring", "--out", str(tmp_path / "run")]) == 130
         assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("text", ['{"name": "My app"}', "{"])
+    def test_a_manifest_of_somebody_else_stays(self, tmp_path, capsys, text):
+        (tmp_path / "manifest.json").write_text(text)
+        assert main(["gan", "--data", "ring", "--out", str(tmp_path), *self.SHORT]) == 2
+        assert "manifest.json is damaged or not" in capsys.readouterr().err
+        assert (tmp_path / "manifest.json").read_text() == text
+
+    @pytest.mark.parametrize("options", [(), ("--json",)])
+    def test_nothing_is_drawn_where_nobody_watches(self, tmp_path, capsys, options):
+        quiet = [option for option in self.SHORT if option != "--quiet"]
+        assert main(["gan", "--data", "ring", "--out", str(tmp_path / "run"), *quiet, *options]) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        assert captured.out.count("\n") == 1
+
+    @pytest.mark.parametrize(("options", "shown"), [((), True), (("--json",), False), (("--quiet",), False)])
+    def test_a_terminal_shows_the_bar(self, tmp_path, monkeypatch, options, shown):
+        seen = []
+
+        def look(_data, _config, *, progress):
+            seen.append(progress)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("trainers.gan.train_gan", look)
+        monkeypatch.setattr("trainers.__main__.watched", lambda: True)
+        assert main(["gan", "--data", "ring", "--out", str(tmp_path / "run"), *options]) == 130
+        assert seen == [shown]
+
+    def test_an_interrupt_while_torch_is_imported_is_one_line(self, tmp_path):
+        code = (
+            "import sys, trainers.__main__ as command\n"
+            "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+            "class Interrupt:\n"
+            "    def find_spec(self, name, *_):\n"
+            "        if name == 'torch': raise KeyboardInterrupt\n"
+            "sys.meta_path.insert(0, Interrupt())\n"
+            "sys.exit(command.main(['gan', '--data', 'ring', '--out', sys.argv[1]]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (130, "latentkit-train: interrupted; nothing was written\n")
+
+    def test_help_needs_no_torch(self):
+        code = (
+            "import sys\nfrom trainers.__main__ import main\n"
+            "assert main(['--help']) == 0\nassert main([]) == 2\n"
+            "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
     def test_help_says_what_every_setting_means(self, capsys):
         main(["gan", "--help"])

@@ -14,15 +14,15 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from latentkit.checkpoint import MANIFEST
-from latentkit.console import guarded
+from latentkit.console import Parser, guarded, watched
 from latentkit.errors import ArgumentError
-from latentkit.files import check_folder
-from trainers.config import GANConfig
-from trainers.data import DATA, Data, fashion_mnist, image_folder
-from trainers.gan import train_gan
+
+# Torch takes seconds to import, so it waits until `guarded` can catch an interrupt and a family is known.
+if TYPE_CHECKING:
+    from trainers.config import GANConfig
+    from trainers.data import Data
 
 __all__ = ["main"]
 
@@ -34,48 +34,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def run() -> None:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
         summary = _gan(arguments)
         if arguments.json:
             print(json.dumps(summary))
         else:
             print(f"{summary['out']}: {summary['steps']} steps in {summary['seconds']:.0f} s; latentkit info shows it")
 
-    try:
-        return guarded("latentkit-train", run, interrupted="nothing was written")
-    except SystemExit as end:  # argparse leaves this way after --help
-        return int(end.code or 0)
+    return guarded("latentkit-train", run, interrupted="nothing was written")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ArgumentError(f"{message}; see {self.prog} --help")
-
-
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> Parser:
     about, _, examples = (__doc__ or "").partition("\n\n")
-    parser = _Parser(
-        prog="latentkit-train",
-        description=about,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(prog="latentkit-train", description=about, epilog=examples)
     families = parser.add_subparsers(dest="family", metavar="FAMILY", required=True)
     gan = families.add_parser(
         "gan",
         help="a generative adversarial network",
         description="Train a generative adversarial network.",
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
+    if "gan" in argv:
+        _add_gan(gan)
+    return parser
+
+
+def _add_gan(gan: Parser) -> None:
+    from trainers.config import GANConfig
+    from trainers.data import DATA
+
     gan.add_argument(
         "--data", required=True, choices=[*DATA, "folder"], metavar="NAME", help=f"{', '.join([*DATA, 'folder'])}"
     )
     gan.add_argument("--out", required=True, metavar="DIR", help="folder to write the checkpoint to")
     gan.add_argument("--data-dir", metavar="DIR", help="where the images of folder or fashion-mnist are")
-    gan.add_argument("--size", type=int, metavar="N", help="side of the images of folder in pixels [32]")
+    gan.add_argument(
+        "--size", type=int, metavar="N", help="side of the images of folder in pixels, a power of two from 16 [32]"
+    )
     gan.add_argument("--grey", action="store_true", help="read the images of folder as grey ones")
     gan.add_argument("--json", action="store_true", help="print one JSON object about the run")
     gan.add_argument("--quiet", action="store_true", help="show no progress bar")
@@ -92,7 +87,6 @@ def _parser() -> argparse.ArgumentParser:
             metavar={int: "N", float: "X"}.get(kind, "NAME"),
             help=f"{help_of[field.name]}{default}".replace("%", "%%"),
         )
-    return parser
 
 
 def _field_help(config: type) -> dict[str, str]:
@@ -104,15 +98,17 @@ def _field_help(config: type) -> dict[str, str]:
 
 
 def _gan(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentkit.checkpoint import check_place
+    from trainers.gan import train_gan
+
     # Everything that can be wrong with the arguments is found before the first heavy step.
-    given = vars(arguments)
-    config = GANConfig(**{field.name: given[field.name] for field in fields(GANConfig) if field.name in given})
-    out = check_folder(arguments.out, marker=MANIFEST)
+    config = _config(arguments)
+    check_place(arguments.out)
     data = _data(arguments)
     began = time.monotonic()
-    checkpoint = train_gan(data, config, progress=not arguments.quiet)
+    checkpoint = train_gan(data, config, progress=watched() and not arguments.quiet and not arguments.json)
     seconds = time.monotonic() - began
-    folder = checkpoint.save(out)
+    folder = checkpoint.save(arguments.out)
     last = {name: values[-1] for name, values in checkpoint.history.items() if name not in ("step", "seconds")}
     return {
         "out": str(folder),
@@ -125,14 +121,33 @@ def _gan(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _data(arguments: argparse.Namespace) -> Data:
+def _config(arguments: argparse.Namespace) -> "GANConfig":
+    from trainers.config import GANConfig
+
+    given = {name: value for name, value in vars(arguments).items() if name in GANConfig.__dataclass_fields__}
+    try:
+        return GANConfig(**given)
+    except ArgumentError as error:
+        # The error begins with the field's name; who types options knows it by that of its option.
+        name, _, rest = str(error).partition(" ")
+        option = f"--{name.replace('_', '-')}" if name in given else name
+        raise ArgumentError(f"{option} {rest}") from error
+
+
+def _data(arguments: argparse.Namespace) -> "Data":
+    from trainers.config import is_image_side
+    from trainers.data import DATA, fashion_mnist, image_folder
+
     name, folder = arguments.data, arguments.data_dir
     if name != "folder" and (arguments.size is not None or arguments.grey):
         raise ArgumentError(f"--size and --grey go with --data folder, not with --data {name}")
     if name == "folder":
         if folder is None:
             raise ArgumentError("--data folder needs --data-dir DIR, the folder of images")
-        return image_folder(folder, 32 if arguments.size is None else arguments.size, arguments.grey)
+        size = 32 if arguments.size is None else arguments.size
+        if not is_image_side(size):
+            raise ArgumentError(f"--size must be a power of two from 16 to 1024, got {size}")
+        return image_folder(folder, size, arguments.grey)
     if folder is None:
         return DATA[name]()
     if name != "fashion-mnist":

@@ -8,16 +8,20 @@ from typing import Any
 import torch
 
 from latentkit.checks import as_count, as_number, as_seed, one_of
+from latentkit.console import check_threads
 from latentkit.errors import ArgumentError, DataError
 from trainers.data.dataset import Data
 from trainers.loop import native_bfloat16
 
-__all__ = ["GANConfig", "fitting_batch", "resolved"]
+__all__ = ["GANConfig", "fitting_batch", "is_image_side", "resolved"]
 
 # Chosen from a few runs of one seed each: on the digits (16 latent dimensions), Fashion-MNIST and the 25 Gaussians.
 _FOR_IMAGES: dict[str, Any] = {"latent_dim": 64, "steps": 3000, "batch_size": 32, "r1": 0.2, "width": 32}
 _FOR_POINTS: dict[str, Any] = {"latent_dim": 2, "steps": 5000, "batch_size": 256, "r1": 0.02, "width": 128}
 _MANY_IMAGES, _STEPS_FOR_MANY, _SHIFT_FOR_FEW = 10_000, 10_000, 0.0625
+
+# Beyond these a slip of the finger is likelier than a wish.
+_MOST_OF = {"latent_dim": 2**16, "steps": 10**9, "batch_size": 2**20, "width": 2**16, "holdout": 10**9}
 
 _MOST = {
     "generator_lr": math.inf,
@@ -35,7 +39,7 @@ class GANConfig:
     """Settings of `train_gan`; None means a value that fits the kind of data, given in brackets.
 
     Args:
-        latent_dim: size of a latent [64 for images, 2 for points].
+        latent_dim: size of a latent, at most 65536 [64 for images, 2 for points].
         seed: number from 0 to 2**64 - 1 that decides everything random.
         steps: optimiser steps of each network [3000 for images, 10000 from 10,000 images on, 5000 for points].
         batch_size: samples a step, at least 2 [32 for images, 256 for points].
@@ -76,9 +80,12 @@ class GANConfig:
 
     def __post_init__(self) -> None:
         as_seed(self.seed)
-        for name in ("latent_dim", "steps", "batch_size", "width", "holdout", "threads"):
-            if getattr(self, name) is not None:
-                as_count(getattr(self, name), name)
+        for name, most in _MOST_OF.items():
+            value = getattr(self, name)
+            if value is not None and as_count(value, name) > most:
+                raise ArgumentError(f"{name} must be at most {most}, got {value}")
+        if self.threads is not None:
+            check_threads(as_count(self.threads, "threads"))
         if self.batch_size == 1:
             raise ArgumentError("batch_size must be at least 2 (batch norm compares samples), got 1")
         for name, most in _MOST.items():
@@ -94,15 +101,20 @@ class GANConfig:
             ) from error
 
 
+def is_image_side(side: int) -> bool:
+    """Whether the networks make square images of this side."""
+    return 16 <= side <= 1024 and side & (side - 1) == 0
+
+
 def resolved(config: GANConfig, data: Data) -> Any:
     """Return the config with a value for every None. Typed Any, as no field is None any more."""
     if len(data) < 4:
         raise DataError(f"{data.name} has {len(data)} samples; training needs at least 4, better 1,000")
     if data.is_images:
         _, _, height, width = data.samples.shape
-        if height != width or height < 16 or height & (height - 1):
+        if height != width or not is_image_side(height):
             raise DataError(
-                f"{data.name} has images of {height}x{width}; the side must be a power of two from 16 on: "
+                f"{data.name} has images of {height}x{width}; the side must be a power of two from 16 to 1024: "
                 "resize them, for example with image_folder(path, size=32)"
             )
     try:

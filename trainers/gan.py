@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
+from latentkit.console import machine_memory
+from latentkit.errors import ArgumentError
 from latentkit.nets import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
 from latentkit.priors import Normal
 from latentkit.protocols import Critic, Generator, wrap
@@ -84,11 +86,13 @@ def train_gan(
 
     Raises:
         DataError: if the images do not fit the networks, or there are fewer than 4 samples.
+        ArgumentError: if the networks would be too large for this machine's memory.
         DivergenceError: if a loss is not finite.
     """
     run = resolved(config, data)
     train, held_out = data.split(run.holdout, run.seed)
     run = fitting_batch(run, len(train))
+    _check_memory(train, run)
     with limited_threads(run.threads):
         generator, critic, history = _train(train, run, on_step, progress)
         _warn_if_collapsed(generator, held_out, run)
@@ -113,6 +117,20 @@ def _networks(data: Data, config: Any) -> tuple[nn.Module, nn.Module]:
     dim = data.samples.shape[1]
     generator = MLPGenerator(config.latent_dim, dim, config.width, _HIDDEN_LAYERS)
     return generator, MLPCritic(dim, config.width, _HIDDEN_LAYERS)
+
+
+def _check_memory(data: Data, config: Any) -> None:
+    """Refuse networks that cannot be trained here, before the system ends the process for them."""
+    with torch.device("meta"):  # where nothing is allocated
+        generator, critic = _networks(data, config)
+    weights = [sum(p.numel() for p in network.parameters()) for network in (generator, critic)]
+    # Each weight has its gradient and two moments, the generator's an average as well.
+    needed = 4 * (5 * weights[0] + 4 * weights[1])
+    if torch.device(config.device).type == "cpu" and needed > machine_memory():
+        raise ArgumentError(
+            f"width {config.width} and latent_dim {config.latent_dim} make networks of {sum(weights):,} weights, which "
+            f"need {needed / 1e9:,.0f} GB to train, and this machine has {machine_memory() / 1e9:,.0f} GB; lower them"
+        )
 
 
 def _latents(config: Any, batch: int) -> Tensor:
