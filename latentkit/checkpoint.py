@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from latentkit import __version__
 from latentkit.errors import CheckpointError, LatentkitError, OutputError
-from latentkit.files import Marker, check_writable, new_folders, refuse_others, write_bytes, write_json
+from latentkit.files import check_writable, new_folders, write_bytes, write_json
+from latentkit.folders import Marker, refuse_others
 from latentkit.nets import NETWORKS, build
 from latentkit.priors import prior_from_dict, prior_to_dict
 from latentkit.protocols import Critic, Generator, Wrapped, wrap

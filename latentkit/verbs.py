@@ -1,7 +1,6 @@
 """The verbs of the command `latentkit`: each takes the parsed arguments and returns what it did."""
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -13,17 +12,30 @@ import torch
 from torch import Tensor
 
 from latentkit import streams
-from latentkit.animation import FASTEST, LEAST_SIDE
+from latentkit.animation import FASTEST
 from latentkit.animation import animate as film_of
 from latentkit.attributes import attributes_of
 from latentkit.checkpoint import Checkpoint, load
-from latentkit.checks import as_count, as_number, as_seed, one_of
-from latentkit.console import machine_memory, watched
+from latentkit.checks import as_number, as_seed, one_of
+from latentkit.console import watched
 from latentkit.curves import interpolate as matched
 from latentkit.curves import lerp, loop, slerp
 from latentkit.directions import mean_difference
 from latentkit.errors import ArgumentError, CriticError
-from latentkit.files import check_folder, check_target, writing
+from latentkit.files import check_target, writing
+from latentkit.folders import check_folder
+from latentkit.limits import (
+    MOST_AT_A_TIME,
+    MOST_FRAMES,
+    MOST_KEYS,
+    MOST_SCORED,
+    MOST_STRENGTH,
+    check_drawable,
+    check_frame,
+    check_memory,
+    check_sheet,
+    count_of,
+)
 from latentkit.plots import plane_picture
 from latentkit.priors import Normal
 from latentkit.projection import project as lay_out
@@ -37,27 +49,6 @@ from latentkit.sampling.truncate import truncated_sample
 __all__ = ["animate", "edit", "info", "interpolate", "project", "quality", "report", "sample"]
 
 
-# What is refused before any work: beyond these a slip of the finger is likelier than a wish.
-MOST_SCORED = 10_000_000  # latents: hours
-MOST_FRAMES = 100_000  # an hour of film
-MOST_KEYS = 10_000
-MOST_AT_A_TIME = 1_000_000
-MOST_STRENGTH = 1_000.0
-
-#: Pillow, and others after it, refuse to open larger pictures as attacks.
-MOST_PIXELS = 178_956_970
-
-#: Pixels of a film's frame, and the longest side that a GIF can have.
-MOST_FRAME_PIXELS, MOST_FRAME_SIDE = 2**24, 65_535
-
-
-def _count(value: int, option: str, *, least: int = 1, most: int | None = None) -> int:
-    count = as_count(value, option, least=least)
-    if most is not None and count > most:
-        raise ArgumentError(f"{option} must be at most {most:,}, got {count:,}")
-    return count
-
-
 def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
     """Return the checkpoint and the output's path; both are checked before any work."""
     out = Path(arguments.out)
@@ -67,45 +58,8 @@ def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[
         check_target(out)
 
     as_seed(arguments.seed)
-    _count(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
+    count_of(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
     return load(arguments.checkpoint), out
-
-
-def _check_memory(checkpoint: Checkpoint, count: int, option: str, *, samples: bool) -> None:
-    """Refuse so many latents, and their samples if those are held too, that this machine could not hold them."""
-    # A latent's coordinates are drawn as 64-bit words, made uniform, then normal, then float32.
-    each = 40 * checkpoint.generator.prior.dim + (4 * math.prod(checkpoint.holdout.shape[1:]) if samples else 0)
-    if count * each > machine_memory():
-        raise ArgumentError(
-            f"{option} asks for {count:,} latents, which need about {count * each / 1e9:,.0f} GB of memory, and this "
-            f"machine has {machine_memory() / 1e9:,.0f} GB; ask for fewer"
-        )
-
-
-def _check_drawable(checkpoint: Checkpoint) -> bool:
-    """Return whether the samples are images rather than points, or refuse to draw them."""
-    shape = tuple(checkpoint.holdout.shape[1:])
-    images = len(shape) == 3 and shape[0] in (1, 3)
-    if not images and shape != (2,):
-        raise ArgumentError(
-            f"images (1, H, W) or (3, H, W) and points (2,) can be drawn, not samples of shape {shape}; "
-            "where --out takes .npz, write that"
-        )
-    return images
-
-
-def _check_sheet(checkpoint: Checkpoint, out: Path, count: int) -> None:
-    """Refuse a sheet of so many images that no program would open it."""
-    if out.suffix.lower() == ".npz" or not _check_drawable(checkpoint):
-        return
-    height, width = checkpoint.holdout.shape[2:]
-    scale = -(-64 // max(height, width))
-    each = (height * scale + 2) * (width * scale + 2)
-    if count * each > MOST_PIXELS:
-        raise ArgumentError(
-            f"a sheet of {count:,} images would have {count * each:,} pixels, and most programs open no more than "
-            f"{MOST_PIXELS:,}; ask for at most {MOST_PIXELS // each:,} images, or write them as .npz"
-        )
 
 
 def info(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -167,7 +121,7 @@ def _generate(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Names
 def _map(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int) -> QualityMap:
     if checkpoint.critic is None:
         raise CriticError(f"{arguments.checkpoint} has no critic, so its latents cannot be scored")
-    _check_memory(checkpoint, n, "scoring", samples=False)
+    check_memory(checkpoint, n, "scoring", samples=False)
     can_allow = hasattr(arguments, "allow_uninformative")
     try:
         return quality_map(
@@ -199,9 +153,9 @@ def _write_samples(latents: Tensor, samples: Tensor, out: Path, columns: int | N
 def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw samples."""
     checkpoint, out = _load(arguments, (".png", ".npz"))
-    n = _count(arguments.n, "-n")
-    _check_memory(checkpoint, n, "-n", samples=True)
-    _check_sheet(checkpoint, out, n)
+    n = count_of(arguments.n, "-n")
+    check_memory(checkpoint, n, "-n", samples=True)
+    check_sheet(checkpoint, out, n)
     latents = _draw(checkpoint, arguments, n, arguments.truncation)
     samples = _generate(checkpoint, latents, arguments)
     _write_samples(latents, samples, out, None)
@@ -213,15 +167,15 @@ def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
     checkpoint, out = _load(arguments, (".png", ".gif", ".npz"))
     prior = checkpoint.generator.prior
     film = out.suffix.lower() == ".gif"
-    steps = _count(arguments.steps, "--steps", most=MOST_FRAMES if film else None)
+    steps = count_of(arguments.steps, "--steps", most=MOST_FRAMES if film else None)
     for k in arguments.between:
         if not 0 <= k < streams.LONGEST:
             raise ArgumentError(f"--between takes numbers of latents from 0 to 2**96 - 1, got {k}")
-    _check_memory(checkpoint, steps, "--steps", samples=not film)
+    check_memory(checkpoint, steps, "--steps", samples=not film)
     if film:
-        _check_drawable(checkpoint)
+        check_drawable(checkpoint)
     else:
-        _check_sheet(checkpoint, out, steps)
+        check_sheet(checkpoint, out, steps)
     a, b = (prior.sample(1, seed=arguments.seed, start=k)[0] for k in arguments.between)
     curve = {"interpolate": partial(matched, prior=prior), "slerp": slerp, "lerp": lerp}[arguments.curve](a, b)
     if film:
@@ -241,13 +195,13 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
     prior = checkpoint.generator.prior
     known = attributes_of(checkpoint.holdout)
     measure = known[one_of(arguments.attribute, "--attribute", tuple(known))]
-    rows = _count(arguments.n, "-n")
-    steps = _count(arguments.steps, "--steps", least=2)  # one step would be the most extreme of all
+    rows = count_of(arguments.n, "-n")
+    steps = count_of(arguments.steps, "--steps", least=2)  # one step would be the most extreme of all
     strength = arguments.strength
     if strength is not None:
         strength = as_number(strength, "--strength", least=0.0, most=MOST_STRENGTH, open_least=True)
-    _check_memory(checkpoint, rows * steps, "-n times --steps", samples=True)
-    _check_sheet(checkpoint, out, rows * steps)
+    check_memory(checkpoint, rows * steps, "-n times --steps", samples=True)
+    check_sheet(checkpoint, out, rows * steps)
     # Labels come from other latents than those that are edited.
     latents = prior.sample(2000, seed=arguments.seed, start=rows)
     values = measure(_generate(checkpoint, latents, arguments))
@@ -272,7 +226,7 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
 def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score latents with the calibrated critic."""
     checkpoint, out = _load(arguments, (".npz",))
-    scored = _map(checkpoint, arguments, _count(arguments.n, "-n", most=MOST_SCORED))
+    scored = _map(checkpoint, arguments, count_of(arguments.n, "-n", most=MOST_SCORED))
     scored.save(out)
     calibration = scored.calibration
     return {
@@ -291,8 +245,8 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
 def project(arguments: argparse.Namespace) -> dict[str, Any]:
     """Lay samples or latents out in the plane."""
     checkpoint, out = _load(arguments, (".png", ".npz"))
-    n = _count(arguments.n, "-n")
-    _check_memory(checkpoint, n, "-n", samples=arguments.of == "samples")
+    n = count_of(arguments.n, "-n")
+    check_memory(checkpoint, n, "-n", samples=arguments.of == "samples")
     latents = _draw(checkpoint, arguments, n)
     rows = latents
     if arguments.of == "samples":
@@ -313,31 +267,15 @@ def _grid(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _check_frame(checkpoint: Checkpoint, columns: int, rows: int) -> None:
-    """Refuse a film of points at several places, and frames larger than a GIF or a screen can show."""
-    if not _check_drawable(checkpoint):
-        if columns * rows > 1:
-            raise ArgumentError("--grid shows images side by side; points are filmed along one loop, so leave it out")
-        return
-    height, width = checkpoint.holdout.shape[2:]
-    scale = -(-(LEAST_SIDE if columns * rows == 1 else LEAST_SIDE // 2) // max(height, width))
-    across, down = columns * (width * scale + 2) - 2, rows * (height * scale + 2) - 2
-    if across * down > MOST_FRAME_PIXELS or max(across, down) > MOST_FRAME_SIDE:
-        raise ArgumentError(
-            f"--grid {columns}x{rows} makes frames of {across:,}x{down:,} pixels, too large for a film "
-            f"(at most {MOST_FRAME_PIXELS:,}, and {MOST_FRAME_SIDE:,} a side); ask for fewer loops"
-        )
-
-
 def animate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Film a loop through random latents."""
     checkpoint, out = _load(arguments, (".gif",))
     columns, rows = _grid(arguments.grid)
-    _check_frame(checkpoint, columns, rows)
-    count = _count(arguments.keys, "--keys", least=3, most=MOST_KEYS)
-    frames = _count(arguments.frames, "--frames", most=MOST_FRAMES)
+    check_frame(checkpoint, columns, rows)
+    count = count_of(arguments.keys, "--keys", least=3, most=MOST_KEYS)
+    frames = count_of(arguments.frames, "--frames", most=MOST_FRAMES)
     fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
-    _check_memory(checkpoint, columns * rows * max(frames, count), "--grid times --frames", samples=False)
+    check_memory(checkpoint, columns * rows * max(frames, count), "--grid times --frames", samples=False)
     keys = _draw(checkpoint, arguments, columns * rows * count)
     loops = [loop(some, prior=checkpoint.generator.prior) for some in keys.split(count)]
     film = film_of(
@@ -355,9 +293,9 @@ def animate(arguments: argparse.Namespace) -> dict[str, Any]:
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the page with everything."""
     check_folder(arguments.out, marker=MARKER)
-    n = None if arguments.n is None else _count(arguments.n, "-n", least=500)
+    n = None if arguments.n is None else count_of(arguments.n, "-n", least=500)
     checkpoint, out = _load(arguments)
-    _check_memory(checkpoint, n or 1, "-n", samples=True)
+    check_memory(checkpoint, n or 1, "-n", samples=True)
     page = write_report(
         checkpoint,
         out,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from latentkit import files
+from latentkit import files, folders
 from latentkit.errors import OutputError
 
 
@@ -47,7 +47,7 @@ def test_outputs_keep_normal_permissions(tmp_path):
     before = os.umask(0o027)
     try:
         path = files.write_bytes(tmp_path / "a", b"")
-        with files.writing_folder(tmp_path / "b", marker=OURS) as folder:
+        with folders.writing_folder(tmp_path / "b", marker=OURS) as folder:
             OURS.write(folder)
     finally:
         assert os.umask(before) == 0o027
@@ -115,14 +115,14 @@ def test_impossible_targets_are_refused_before_the_work(tmp_path, target, reason
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work():
-    for check in (files.check_target, lambda path: files.check_folder(path, marker=OURS)):
+    for check in (files.check_target, lambda path: folders.check_folder(path, marker=OURS)):
         with pytest.raises(OutputError, match="choose a folder that you can write to"):
             check("/proc/latentkit/out")
 
 
 def test_checking_leaves_nothing_behind(tmp_path):
     files.check_target(tmp_path / "a" / "b")
-    files.check_folder(tmp_path / "c" / "d", marker=OURS)
+    folders.check_folder(tmp_path / "c" / "d", marker=OURS)
     assert names(tmp_path) == []
 
 
@@ -160,11 +160,11 @@ def test_folders_that_were_made_for_a_failure_go_again(tmp_path):
 # ---- folders of ours
 
 
-OURS = files.Marker("m.json", "test folder")
+OURS = folders.Marker("m.json", "test folder")
 
 
 def fill(path, text):
-    with files.writing_folder(path, marker=OURS) as folder:
+    with folders.writing_folder(path, marker=OURS) as folder:
         (folder / "page").write_text(text)
         (folder / text).write_text(text)
         OURS.write(folder)
@@ -230,7 +230,7 @@ def test_what_comes_while_the_work_goes_on_is_not_removed(tmp_path):
     fill(tmp_path / "out", "one")
 
     def work():
-        with files.writing_folder(tmp_path / "out", marker=OURS) as folder:
+        with folders.writing_folder(tmp_path / "out", marker=OURS) as folder:
             OURS.write(folder)
             (tmp_path / "out" / "late.txt").write_text("mine")
 
@@ -242,9 +242,9 @@ def test_what_comes_while_the_work_goes_on_is_not_removed(tmp_path):
 def test_a_folder_of_somebody_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_bytes(b"")
     with pytest.raises(OutputError, match=r"already holds other files \(thesis.tex\); choose a new or empty folder"):
-        files.check_folder(tmp_path, marker=OURS)
+        folders.check_folder(tmp_path, marker=OURS)
     with pytest.raises(OutputError, match="a file has that name"):
-        files.check_folder(tmp_path / "thesis.tex", marker=OURS)
+        folders.check_folder(tmp_path / "thesis.tex", marker=OURS)
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
@@ -253,7 +253,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
         assert names(tmp_path) == ["out"]
         assert names(tmp_path / "out") == sorted(["m.json", "page", text])
         assert (tmp_path / "out" / "page").read_text() == text
-        assert files.check_folder(tmp_path / "out", marker=OURS) == tmp_path / "out"
+        assert folders.check_folder(tmp_path / "out", marker=OURS) == tmp_path / "out"
 
 
 @pytest.mark.parametrize("before", ["nothing", "one"])
@@ -297,7 +297,7 @@ def test_on_failure_the_old_folder_stays(tmp_path, before):
     held = content(out) if out.exists() else None
 
     def interrupted():
-        with files.writing_folder(out, marker=OURS) as folder:
+        with folders.writing_folder(out, marker=OURS) as folder:
             OURS.write(folder)
             raise KeyboardInterrupt
 
@@ -328,8 +328,3 @@ def test_on_a_failure_in_the_last_steps_the_old_files_are_put_back(tmp_path, mon
     with pytest.raises((OutputError, KeyboardInterrupt)):
         fill(out, "two")
     assert content(out) == held
-
-
-def test_sha256_is_the_known_one(tmp_path):
-    path = files.write_bytes(tmp_path / "a", b"abc")
-    assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -12,7 +12,7 @@ import torch
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, OutputError
-from latentkit.files import writing_folder
+from latentkit.folders import writing_folder
 from latentkit.reports.build import MARKER
 
 VOID = {"meta", "img", "input", "br", "hr", "link"}

@@ -24,6 +24,7 @@ from latentkit import streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.console import machine_memory
 from latentkit.errors import ArgumentError
+from latentkit.metrics import COLLAPSED
 from latentkit.nets import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
 from latentkit.priors import Normal
 from latentkit.protocols import Critic, Generator, wrap
@@ -44,7 +45,6 @@ __all__ = ["GANConfig", "GANState", "train_gan"]
 _PENALTY_EVERY = 8
 _SETTLING_BATCHES = 20
 _HIDDEN_LAYERS = 3  # of the networks for points
-_COLLAPSED = 0.2  # spread of the samples over that of the data, below which a run has failed
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +217,7 @@ def _warn_if_collapsed(generator: nn.Module, held_out: Data, config: Any) -> Non
         samples = generator(Normal(config.latent_dim).sample(count, seed=config.seed))
     spread = torch.pdist(samples.flatten(1)).mean()
     usual = torch.pdist(held_out.floats(slice(count)).flatten(1)).mean()
-    if spread < _COLLAPSED * usual:
+    if spread < COLLAPSED * usual:
         warnings.warn(
             f"the samples are nearly identical: their mean distance is {spread:.3g}, that of real samples "
             f"{usual:.3g}; train longer, or with another seed, lower learning rates or a larger r1",

@@ -6,7 +6,8 @@ from pathlib import Path
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_count, as_seed
 from latentkit.errors import ArgumentError, CheckpointError
-from latentkit.files import Marker, check_folder, write_text, writing_folder
+from latentkit.files import write_text
+from latentkit.folders import Marker, check_folder, writing_folder
 from latentkit.reports import chapters, mapping
 from latentkit.reports.page import render_page
 from latentkit.reports.study import make_study
