@@ -3,11 +3,13 @@
     python -m benchmarks.main_job [--json FILE]
 
 Runs the README's commands as fresh processes in a temporary folder and prints their wall time and the
-size of the report, which is to stay under 15 MB.
+size of the report, which is to stay under 15 MB. The first report finds no compiled kernels of UMAP, as
+after an install.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,9 +31,11 @@ def main() -> None:
             "first report": ["latentkit.cli", "report", run, "--out", page],
             "second report": ["latentkit.cli", "report", run, "--out", page],
         }
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(Path(folder) / "numba")}
         for name, (module, *rest) in commands.items():
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-m", module, *rest], check=True, stdout=subprocess.DEVNULL)
+            command = [sys.executable, "-m", module, *rest]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
             table[f"{name}, seconds"] = time.perf_counter() - start
         table["train and report, seconds"] = table["train, seconds"] + table["first report, seconds"]
         table["report, MB"] = sum(file.stat().st_size for file in Path(page).iterdir()) / 1e6
