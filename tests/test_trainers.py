@@ -343,7 +343,8 @@ class TestCommand:
     def test_a_terminal_shows_the_bar(self, tmp_path, monkeypatch, options, shown):
         seen = []
 
-        def look(_data, _config, *, progress):
+        def look(_data, _config, *, on_step, progress):
+            assert on_step is None
             seen.append(progress)
             raise KeyboardInterrupt
 

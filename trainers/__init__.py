@@ -23,6 +23,7 @@ _HOMES = {
     ),
     "config": ("GANConfig",),
     "gan": ("GANState", "train_gan"),
+    "movie": ("Movie",),
 }
 __all__ = sorted(name for names in _HOMES.values() for name in names)
 
@@ -43,3 +44,4 @@ if TYPE_CHECKING:
     from trainers.data import swiss_roll as swiss_roll
     from trainers.gan import GANState as GANState
     from trainers.gan import train_gan as train_gan
+    from trainers.movie import Movie as Movie

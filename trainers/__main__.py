@@ -2,7 +2,7 @@
 
 Examples:
   latentkit-train gan --data digits --out runs/digits
-  latentkit-train gan --data grid25 --out runs/grid25 --steps 8000 --seed 1
+  latentkit-train gan --data grid25 --out runs/grid25 --steps 8000 --seed 1 --movie grid25.gif
   latentkit-train gan --data fashion-mnist --data-dir data/fashion --out runs/fashion
   latentkit-train gan --data folder --data-dir photos/ --size 64 --out runs/photos --json
 """
@@ -72,6 +72,7 @@ def _add_gan(gan: Parser) -> None:
         "--size", type=int, metavar="N", help="side of the images of folder in pixels, a power of two from 16 [32]"
     )
     gan.add_argument("--grey", action="store_true", help="read the images of folder as grey ones")
+    gan.add_argument("--movie", metavar="FILE", help="film the training, as a .gif")
     gan.add_argument("--json", action="store_true", help="print one JSON object about the run")
     gan.add_argument("--quiet", action="store_true", help="show no progress bar")
     settings = gan.add_argument_group("settings", "a value in brackets is the default, by the kind of data")
@@ -99,16 +100,26 @@ def _field_help(config: type) -> dict[str, str]:
 
 def _gan(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentkit.checkpoint import check_place
+    from latentkit.files import check_target
     from trainers.gan import train_gan
+    from trainers.movie import Movie
 
     # Everything that can be wrong with the arguments is found before the first heavy step.
     config = _config(arguments)
     check_place(arguments.out)
+    if arguments.movie is not None:
+        if not arguments.movie.lower().endswith(".gif"):
+            raise ArgumentError(f"--movie must end in .gif, got {arguments.movie!r}")
+        check_target(arguments.movie)
     data = _data(arguments)
+    movie = Movie(data) if arguments.movie is not None else None
+    shows = watched() and not arguments.quiet and not arguments.json
     began = time.monotonic()
-    checkpoint = train_gan(data, config, progress=watched() and not arguments.quiet and not arguments.json)
+    checkpoint = train_gan(data, config, on_step=movie, progress=shows)
     seconds = time.monotonic() - began
     folder = checkpoint.save(arguments.out)
+    if movie is not None:
+        movie.film().save(str(arguments.movie), progress=shows)
     last = {name: values[-1] for name, values in checkpoint.history.items() if name not in ("step", "seconds")}
     return {
         "out": str(folder),

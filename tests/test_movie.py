@@ -1,0 +1,109 @@
+"""Films of a training: they show what was trained, and watching changes nothing."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from latentkit.errors import ArgumentError
+from latentkit.gif import gif_info
+from trainers import Data, GANConfig, Movie, digits, ring, train_gan
+from trainers.__main__ import main
+from trainers.movie import COLUMNS, ROWS, _latent_grid
+
+# Runs this short make nearly equal samples, and say so.
+pytestmark = pytest.mark.filterwarnings("ignore:the samples are nearly identical")
+
+POINTS = GANConfig(steps=40, width=16)
+IMAGES = GANConfig(steps=6, width=4, latent_dim=8, batch_size=8)
+
+
+def few_digits():
+    return dataclasses.replace(digits(), samples=digits().samples[:80], labels=digits().labels[:80])
+
+
+@pytest.mark.parametrize(("data", "config"), [(ring(400), POINTS), (few_digits(), IMAGES)], ids=["points", "images"])
+def test_watching_changes_nothing(data, config):
+    plain = train_gan(data, config, progress=False)
+    watched = train_gan(data, config, on_step=Movie(data, frames=5), progress=False)
+    for network in ("generator", "critic"):
+        ours, theirs = (getattr(c, network) for c in (plain, watched))
+        ours, theirs = (m.module if network == "generator" else m for m in (ours, theirs))
+        for (name, a), (_, b) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+            assert a.equal(b), name
+
+
+def test_a_film_begins_with_the_first_step_ends_with_the_last_and_looks_closer_early():
+    movie = Movie(ring(400), frames=8)
+    train_gan(ring(400), POINTS, on_step=movie, progress=False)
+    film = movie.film(fps=10)
+    steps = [int(caption.removeprefix("step ")) for caption in film.captions]
+    assert (steps[0], steps[-1]) == (1, 40)
+    assert steps == sorted(set(steps))
+    gaps = np.diff(steps)
+    assert gaps[0] < gaps[-1]
+    assert film.durations[:-1] == (100.0,) * (film.count - 1)
+    assert film.durations[-1] == 2000.0
+
+
+def test_frames_of_points_have_fixed_axes():
+    movie = Movie(ring(400), frames=4)
+    train_gan(ring(400), POINTS, on_step=movie, progress=False)
+    frames = list(movie.film().frames())
+    assert len({frame.shape for frame in frames}) == 1
+    # The strips that hold the axes' numbers are the same in all frames.
+    assert all(np.array_equal(frame[-40:, :40], frames[0][-40:, :40]) for frame in frames)
+    assert not np.array_equal(frames[0], frames[-1])
+
+
+def test_a_frame_of_images_holds_the_samples_of_the_fixed_latents():
+    movie, seen = Movie(few_digits(), frames=2), []
+
+    def look(state):
+        movie(state)
+        seen.append(state.generator)
+
+    train_gan(few_digits(), IMAGES, on_step=look, progress=False)
+    frame = list(movie.film().frames())[-1]
+    assert frame.shape == (ROWS * 34 - 2, 2 * (COLUMNS * 34 - 2) + 12, 3)
+
+
+def test_the_latent_grid_is_lines_at_even_quantiles():
+    grid = _latent_grid(2).reshape(2, 15, -1, 2)
+    assert (grid[0, :, :, 0].std(1) == 0).all(), "the first lines keep their first coordinate"
+    assert (grid[1, :, :, 1].std(1) == 0).all()
+    below = torch.special.ndtr(grid[0, :, 0, 0].double())
+    torch.testing.assert_close(below, (torch.arange(15).double() + 0.5) / 15, atol=1e-6, rtol=0)
+    assert _latent_grid(1).shape == (2 * 15 * 60, 1)
+    assert (_latent_grid(5)[:, 2:] == 0).all()
+
+
+def test_the_command_films(tmp_path):
+    out = tmp_path / "training.gif"
+    argv = ["gan", "--data", "ring", "--steps", "30", "--width", "8", "--out", str(tmp_path / "run")]
+    assert main([*argv, "--movie", str(out), "--quiet"]) == 0
+    assert gif_info(out).milliseconds > 2000
+
+
+@pytest.mark.parametrize(("movie", "says"), [("x.mp4", "--movie must end in .gif"), ("run.txt/x.gif", "not a folder")])
+def test_a_film_that_cannot_be_written_is_refused_before_training(movie, says, tmp_path, capsys, monkeypatch):
+    (tmp_path / "run.txt").write_text("mine")
+    monkeypatch.setattr("trainers.gan.train_gan", None)
+    argv = ["gan", "--data", "ring", "--out", str(tmp_path / "run"), "--movie", str(tmp_path / movie)]
+    assert main(argv) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_filmed_is_refused():
+    with pytest.raises(ArgumentError, match="images or points"):
+        Movie(Data("rows", torch.zeros(10, 7)))
+    with pytest.raises(ArgumentError, match="at least 2"):
+        Movie(ring(100), frames=1)
+    with pytest.raises(ArgumentError, match="nothing has been filmed"):
+        Movie(ring(100)).film()
+    movie = Movie(ring(100))
+    train_gan(ring(100), GANConfig(steps=2, width=8, batch_size=16), on_step=movie, progress=False)
+    with pytest.raises(ArgumentError, match="fps"):
+        movie.film(fps=0)

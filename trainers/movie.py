@@ -1,0 +1,196 @@
+"""Training, filmed: give a `Movie` to a trainer as `on_step`, and save its film afterwards.
+
+Points are shown over the critic's field with fixed axes, beside the image of a grid of latents; images
+as samples of fixed latents beside the critic's scores of them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentkit.animation import Animation, from_frames
+from latentkit.calibration import score
+from latentkit.checks import as_count, as_number
+from latentkit.errors import ArgumentError
+from latentkit.render import sheet, to_rgb, upscale
+from latentkit.sampling.generate import generate
+from latentkit.scatter import plane_limits
+from latentkit.style import ACCENT, COLOURS, MUTED, SCALE, drawing, new_axes
+from trainers.data.dataset import Data
+from trainers.gan import GANState
+
+__all__ = ["Movie"]
+
+Frame = NDArray[np.uint8]
+
+SIDE = 320  # pixels of a panel
+POINTS = 1_000
+FIELD = 64  # cells a side of the critic's field
+LINES = 15  # of the latent grid, each way
+COLUMNS, ROWS = 8, 6  # of the fixed latents of images
+
+
+class Movie:
+    """Watches a training and makes a film of it; watching changes nothing in the training.
+
+    Early steps are watched more closely than late ones, since that is when most happens.
+
+    Args:
+        data: what is trained on: points (N, 2) or images.
+        frames: how many frames the film has at most, at least 2.
+
+    Raises:
+        ArgumentError: if the data are neither images nor points of the plane.
+
+    Examples:
+        >>> from trainers import GANConfig, Movie, ring, train_gan
+        >>> data = ring(n=400)
+        >>> movie = Movie(data, frames=3)
+        >>> _ = train_gan(data, GANConfig(steps=200, width=32, batch_size=64), on_step=movie, progress=False)
+        >>> movie.film().count
+        3
+    """
+
+    def __init__(self, data: Data, *, frames: int = 120) -> None:
+        self._frames = as_count(frames, "frames", least=2)
+        self._images = data.is_images
+        if not self._images and data.samples.shape[1] != 2:
+            raise ArgumentError(f"a film shows images or points (N, 2), not samples {tuple(data.samples.shape)}")
+        self._steps: list[int] = []
+        self._looks: list[tuple[Any, ...]] = []
+        if not self._images:
+            self._real = data.floats(slice(0, POINTS))
+            self._limits = plane_limits(data.samples)
+
+    def __call__(self, state: GANState) -> None:
+        """Look at a step, if it is one of those that are filmed."""
+        # Squares of even steps: the first tenth of the frames shows the first hundredth of the run.
+        due = {round(state.steps * (k / (self._frames - 1)) ** 2) for k in range(1, self._frames)} | {1}
+        if state.step not in due:
+            return
+        self._steps.append(state.step)
+        self._looks.append(self._at_images(state) if self._images else self._at_points(state))
+
+    def _at_images(self, state: GANState) -> tuple[Any, ...]:
+        latents = state.generator.prior.sample(COLUMNS * ROWS, seed=0)
+        samples = generate(state.generator, latents)
+        return to_rgb(samples), torch.sigmoid(score(state.critic, samples)).numpy()
+
+    def _at_points(self, state: GANState) -> tuple[Any, ...]:
+        prior = state.generator.prior
+        left, right, bottom, top = self._limits
+        y, x = torch.meshgrid(torch.linspace(bottom, top, FIELD), torch.linspace(left, right, FIELD), indexing="ij")
+        field = torch.sigmoid(score(state.critic, torch.stack([x, y], dim=-1).reshape(-1, 2)))
+        made = generate(state.generator, prior.sample(POINTS, seed=0), batch_size=POINTS)
+        grid = generate(state.generator, _latent_grid(prior.dim), batch_size=POINTS)
+        return field.reshape(FIELD, FIELD).numpy(), made.numpy(), grid.reshape(2 * LINES, -1, 2).numpy()
+
+    def film(self, *, fps: float = 12.0) -> Animation:
+        """Return the film; its last frame stands for two seconds.
+
+        Raises:
+            ArgumentError: if no step has been watched yet, or fps is out of range.
+        """
+        if not self._looks:
+            raise ArgumentError("nothing has been filmed yet; give the movie to a trainer as on_step")
+        durations = [1000.0 / as_number(fps, "fps", least=0.0, most=50.0, open_least=True)] * len(self._looks)
+        durations[-1] = 2000.0
+        captions = [f"step {step}" for step in self._steps]
+        make = self._image_frames if self._images else self._point_frames
+        return from_frames(make, count=len(self._looks), durations=durations, captions=captions)
+
+    def _image_frames(self) -> Iterator[Frame]:
+        """Yield the samples of the fixed latents beside the critic's score of each, dark for low ones."""
+        from matplotlib import colormaps
+
+        for pictures, scores in self._looks:
+            scale = -(-32 // pictures.shape[1])
+            samples = sheet(pictures, COLUMNS, scale=scale)
+            colours = (colormaps[SCALE](scores)[:, None, None, :3] * 255).round().astype(np.uint8)
+            tiles = sheet(upscale(colours, pictures.shape[1] * scale), COLUMNS)
+            gap = np.full((samples.shape[0], 12, 3), 255, dtype=np.uint8)
+            yield np.concatenate([samples, gap, tiles], axis=1)
+
+    def _point_frames(self) -> Iterator[Frame]:
+        """Yield points over the critic's field beside the image of the latent grid; axes are drawn once."""
+        from matplotlib.collections import LineCollection
+
+        left, right, bottom, top = self._limits
+        with drawing():
+            panels = [
+                _Panel(self._limits, "samples over the critic's field"),
+                _Panel(self._limits, "image of a latent grid"),
+            ]
+            field = panels[0].axes.imshow(
+                np.full((FIELD, FIELD), 0.5),
+                extent=(left, right, bottom, top),
+                origin="lower",
+                cmap="PuOr_r",
+                vmin=0.0,
+                vmax=1.0,
+                alpha=0.55,
+                interpolation="bilinear",
+            )
+            (real,) = panels[0].axes.plot(*self._real.numpy().T, ".", color=MUTED, markersize=2, markeredgewidth=0)
+            (made,) = panels[0].axes.plot([], [], ".", color=ACCENT, markersize=3, markeredgewidth=0)
+            (shadow,) = panels[1].axes.plot(*self._real.numpy().T, ".", color=MUTED, markersize=2, markeredgewidth=0)
+            lines = LineCollection([], colors=[COLOURS[0]] * LINES + [COLOURS[2]] * LINES, linewidths=0.8)
+            panels[1].axes.add_collection(lines)
+            for panel, artists in zip(panels, ([field, real, made], [shadow, lines]), strict=True):
+                panel.keep(artists)
+        for values, points, grid in self._looks:
+            with drawing():
+                field.set_data(values)
+                made.set_data(*points.T)
+                lines.set_segments(list(grid))
+                frame = np.concatenate([panel.draw() for panel in panels], axis=1)
+            yield frame
+
+
+class _Panel:
+    """Axes that are drawn once, and artists that are drawn over them anew for each frame."""
+
+    def __init__(self, limits: tuple[float, float, float, float], title: str) -> None:
+        self._figure, self.axes = new_axes(SIDE, SIDE, title=title, x="x", y="y", equal=True)
+        self.axes.set(xlim=limits[:2], ylim=limits[2:])
+        self._artists: list[Any] = []
+
+    def keep(self, artists: list[Any]) -> None:
+        """Draw all but these artists for good."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        self._canvas, self._artists = FigureCanvasAgg(self._figure), artists
+        for artist in artists:
+            artist.set_visible(False)
+        self._canvas.draw()
+        for artist in artists:
+            artist.set_visible(True)
+        self._still = self._canvas.copy_from_bbox(self._figure.bbox)
+
+    def draw(self) -> Frame:
+        """Return the panel's pixels (SIDE, SIDE, 3) with the artists as they are now."""
+        self._canvas.restore_region(self._still)
+        for artist in self._artists:
+            self.axes.draw_artist(artist)
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+
+def _latent_grid(dim: int, points: int = 60) -> Tensor:
+    """Return lines through the first two coordinates of a normal prior, at even quantiles; others are 0.
+
+    `LINES` lines of constant first and as many of constant second coordinate, `points` latents each, as
+    (2 LINES points, dim). With one coordinate both kinds are the same line.
+    """
+    from scipy.special import ndtri
+
+    levels = torch.from_numpy(ndtri((np.arange(LINES) + 0.5) / LINES)).float()
+    along = torch.from_numpy(ndtri(np.linspace(0.01, 0.99, points))).float()
+    fixed, moving = levels[:, None].expand(LINES, points), along.expand(LINES, points)
+    latents = torch.zeros(2, LINES, points, max(dim, 2))
+    latents[0, ..., 0], latents[0, ..., 1] = fixed, moving
+    latents[1, ..., 0], latents[1, ..., 1] = moving, fixed
+    return latents[..., :dim].reshape(-1, dim)
