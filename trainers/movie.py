@@ -16,7 +16,7 @@ from latentkit.animation import Animation, from_frames
 from latentkit.calibration import score
 from latentkit.checks import as_count, as_number
 from latentkit.errors import ArgumentError
-from latentkit.render import sheet, to_rgb, upscale
+from latentkit.render import sheet, thumbnails, to_rgb, upscale
 from latentkit.sampling.generate import generate
 from latentkit.scatter import plane_limits
 from latentkit.style import ACCENT, COLOURS, MUTED, SCALE, drawing, new_axes
@@ -32,6 +32,7 @@ POINTS = 1_000
 FIELD = 64  # cells a side of the critic's field
 LINES = 15  # of the latent grid, each way
 COLUMNS, ROWS = 8, 6  # of the fixed latents of images
+THUMBNAIL = 32  # pixels: larger images are shown at this size
 
 
 class Movie:
@@ -78,7 +79,9 @@ class Movie:
     def _at_images(self, state: GANState) -> tuple[Any, ...]:
         latents = state.generator.prior.sample(COLUMNS * ROWS, seed=0)
         samples = generate(state.generator, latents)
-        return to_rgb(samples), torch.sigmoid(score(state.critic, samples)).numpy()
+        # Small ones: a film of 48 large colour images would be too large for a page.
+        pictures = thumbnails(samples, THUMBNAIL) if max(samples.shape[2:]) > THUMBNAIL else to_rgb(samples)
+        return pictures, torch.sigmoid(score(state.critic, samples)).numpy()
 
     def _at_points(self, state: GANState) -> tuple[Any, ...]:
         prior = state.generator.prior
@@ -108,7 +111,7 @@ class Movie:
         from matplotlib import colormaps
 
         for pictures, scores in self._looks:
-            scale = -(-32 // pictures.shape[1])
+            scale = -(-THUMBNAIL // pictures.shape[1])
             samples = sheet(pictures, COLUMNS, scale=scale)
             colours = (colormaps[SCALE](scores)[:, None, None, :3] * 255).round().astype(np.uint8)
             tiles = sheet(upscale(colours, pictures.shape[1] * scale), COLUMNS)
