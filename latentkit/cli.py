@@ -1,6 +1,7 @@
 """The command `latentkit`: argv in, one public function each, nothing heavy before it is needed."""
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,42 @@ a checkpoint is a folder that latentkit-train wrote:
 
 `latentkit VERB --help` tells what a verb takes.
 """
+
+
+# What a verb's help adds to its one line: how it works, and an example.
+_MORE = {
+    "info": ("Every file is checked against its SHA-256.", "info runs/digits --json"),
+    "sample": (
+        "Latent i of a seed is always the same one, however many are drawn.",
+        "sample runs/digits --out best.png -n 64 --best 0.25",
+    ),
+    "interpolate": (
+        "The default curve is matched to the prior: every latent on the way is as typical as a fresh draw.",
+        "interpolate runs/digits --out strip.png --between 3 8 --steps 9",
+    ),
+    "edit": (
+        "The attribute is measured on 2000 samples; the direction leads from those below its median to those above, "
+        "and goes as far each way as the prior allows.",
+        "edit runs/digits --attribute slant --out slant.png",
+    ),
+    "quality": (
+        "The critic is calibrated on held-out real samples first; if it cannot tell them from generated ones, nothing "
+        "is written.",
+        "quality runs/digits --out map.npz -n 20000",
+    ),
+    "project": (
+        "The trustworthiness that is printed says how far neighbours in the plane are neighbours indeed.",
+        "project runs/digits --out map.png",
+    ),
+    "animate": (
+        "The loop is matched to the prior and has no doubled frame.",
+        "animate runs/digits --out walk.gif --keys 8 --grid 6x3",
+    ),
+    "report": (
+        "It opens from disk: verdict, samples, walks, arithmetic, quality, map.",
+        "report runs/digits --out report",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +118,8 @@ def _parser() -> Parser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(name: str, about: str, out: str | None = None) -> Parser:
-        sub = verbs.add_parser(name, help=about, description=about)
+        text = textwrap.fill(f"{about} {_MORE[name][0]}", 80)
+        sub = verbs.add_parser(name, help=about, description=text, epilog=f"example:\n  latentkit {_MORE[name][1]}")
         sub.set_defaults(verb=name)
         sub.add_argument("checkpoint", metavar="CHECKPOINT", help="the folder of a trained model")
         if out:

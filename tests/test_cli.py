@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from latentkit import verbs
-from latentkit.cli import main
+from latentkit.cli import _MORE, _parser, main
 from latentkit.priors import Normal
 
 VERBS = {
@@ -296,3 +296,10 @@ def test_a_warning_is_one_line_too(image_run, tmp_path, capsys, monkeypatch):
         code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png", "--json")
     assert code == 0
     assert err == "latentkit: warning: two images were skipped\n"
+
+
+@pytest.mark.parametrize("verb", _MORE)
+def test_the_example_in_a_verbs_help_is_one_that_works(verb, capsys):
+    assert _parser().parse_args(_MORE[verb][1].split()).verb == verb
+    assert main([verb, "--help"]) == 0
+    assert f"latentkit {_MORE[verb][1]}" in capsys.readouterr().out
