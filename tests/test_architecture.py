@@ -19,6 +19,7 @@ LAYERS = [
     ["checks", "console"],
     ["files", "streams"],
     ["folders"],
+    ["manifest"],
     ["priors"],
     ["protocols"],
     ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"],

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import latentkit as lk
-from latentkit.checkpoint import FORMAT, MANIFEST
 from latentkit.errors import CheckpointError, OutputError
+from latentkit.manifest import FORMAT, MANIFEST
 from latentkit.nets import NETWORKS, build
 
 PAIRS = {
@@ -194,14 +194,13 @@ def test_a_first_save_that_fails_leaves_nothing(tmp_path, monkeypatch, step, err
 
 
 def test_a_failed_save_leaves_no_new_parts_beside_the_old_ones(folder, monkeypatch):
-    from latentkit import checkpoint
 
     before = names(folder)
 
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "write_json", fail)
+    monkeypatch.setattr("latentkit.manifest.write_json", fail)
     with pytest.raises(KeyboardInterrupt):
         make(seed=9).save(folder)
     assert names(folder) == before

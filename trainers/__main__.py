@@ -99,8 +99,8 @@ def _field_help(config: type) -> dict[str, str]:
 
 
 def _gan(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentkit.checkpoint import check_place
     from latentkit.files import check_target
+    from latentkit.manifest import check_place
     from trainers.gan import train_gan
     from trainers.movie import Movie
 

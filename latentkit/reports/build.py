@@ -8,7 +8,7 @@ from latentkit.checks import as_count, as_seed
 from latentkit.errors import ArgumentError, CheckpointError
 from latentkit.files import write_text
 from latentkit.folders import Marker, check_folder, writing_folder
-from latentkit.reports import chapters, mapping
+from latentkit.reports import arithmetic, chapters, mapping
 from latentkit.reports.page import render_page
 from latentkit.reports.study import make_study
 from latentkit.reports.verdict import verdict
@@ -60,7 +60,7 @@ def report(
     name = _name(checkpoint)
     from tqdm import tqdm
 
-    steps = (chapters.samples, chapters.walks, chapters.arithmetic, chapters.quality, mapping.chapter, chapters.making)
+    steps = (chapters.samples, chapters.walks, arithmetic.chapter, chapters.quality, mapping.chapter, chapters.making)
     with (
         writing_folder(folder, marker=MARKER) as part,
         tqdm(total=len(steps) + 1, desc="report", unit="chapter", disable=not progress, leave=False) as bar,
