@@ -19,7 +19,7 @@ from latentkit.files import check_target, writing
 from latentkit.gif import ticks, write_gif
 from latentkit.priors import Prior
 from latentkit.protocols import Generator
-from latentkit.render import render_samples, samples_sheet
+from latentkit.render import LEAST_CELL, enlargement, render_samples, samples_sheet
 from latentkit.sampling.generate import generate, stream
 
 __all__ = ["Animation", "animate", "from_frames"]
@@ -177,8 +177,8 @@ def animate(
         backdrop = generate(generator, generator.prior.sample(BACKDROP, seed=0), batch_size=batch_size)
         scale = 1 if scale is None else scale
     elif scale is None:
-        least = LEAST_SIDE if len(curves) == 1 else LEAST_SIDE // 2
-        scale = -(-least // max(first.shape[2:])) if first.ndim == 4 and first.numel() else 1
+        least = LEAST_SIDE if len(curves) == 1 else LEAST_CELL
+        scale = enlargement(first.shape[2:], least) if first.ndim == 4 and first.numel() else 1
     scale = as_count(scale, "scale")
     columns = None if columns is None else as_count(columns, "columns")
     picture = next(_pictures(first, scale, columns, backdrop, closed))

@@ -2,12 +2,11 @@
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from latentkit import __version__
-from latentkit.console import Parser, check_threads, guarded
+from latentkit.console import Parser, check_threads, guarded, limited_threads
 
 __all__ = ["main"]
 
@@ -59,11 +58,11 @@ _MORE = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 2 for a user's mistake, 130 for an interrupt."""
+    """Run the command line and return its exit code: 0, 2 for a user's mistake, 130 or 143 for an interrupt."""
 
     def run() -> None:
         arguments = _parser().parse_args(argv)
-        with _threads(arguments.threads):
+        with limited_threads(_threads(arguments.threads)):
             from latentkit import verbs
 
             _finish(getattr(verbs, arguments.verb)(arguments), arguments.json)
@@ -71,24 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded("latentkit", run, interrupted="nothing half-written was left")
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use `count` threads within the block; None leaves the number as it is."""
+def _threads(count: int | None) -> int | None:
+    """Return `--threads` if so many can be used; None if it was not given."""
     if count is None:
-        yield
-        return
+        return None
     check_threads(count, "--threads")
     from latentkit.checks import as_count
 
-    as_count(count, "--threads")
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return as_count(count, "--threads")
 
 
 def _finish(result: dict[str, Any], as_json: bool) -> None:

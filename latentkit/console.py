@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from latentkit.errors import ArgumentError, LatentkitError
 
-__all__ = ["Parser", "check_threads", "guarded", "machine_memory", "watched"]
+__all__ = ["Parser", "check_threads", "guarded", "limited_threads", "machine_memory", "watched"]
 
 _ALWAYS_ALLOWED = 64  # threads, so that settings go from one machine to another
 
@@ -122,6 +122,22 @@ def check_threads(count: int, name: str = "threads") -> None:
     most = max(_ALWAYS_ALLOWED, 4 * (os.cpu_count() or 1))
     if count > most:
         raise ArgumentError(f"{name} must be at most {most} on this machine, got {count}")
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[None]:
+    """Let torch use `threads` threads within the block; None leaves the number as it is."""
+    if threads is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def machine_memory() -> int:

@@ -16,7 +16,6 @@ __all__ = [
     "MissingDependencyError",
     "NonFiniteError",
     "OutputError",
-    "PriorWarning",
     "ShapeError",
 ]
 
@@ -67,7 +66,3 @@ class OutputError(LatentkitError, OSError):
 
 class MissingDependencyError(LatentkitError, ImportError):
     """An optional library is needed; the text gives the command that installs it."""
-
-
-class PriorWarning(UserWarning):
-    """A result lies where the prior practically never draws."""

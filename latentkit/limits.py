@@ -8,6 +8,7 @@ from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_count
 from latentkit.console import machine_memory
 from latentkit.errors import ArgumentError
+from latentkit.render import LEAST_CELL, enlargement
 
 __all__ = [
     "MOST_AT_A_TIME",
@@ -72,7 +73,7 @@ def check_sheet(checkpoint: Checkpoint, out: Path, count: int) -> None:
     if out.suffix.lower() == ".npz" or not check_drawable(checkpoint):
         return
     height, width = checkpoint.holdout.shape[2:]
-    scale = -(-64 // max(height, width))
+    scale = enlargement((height, width), LEAST_CELL)
     each = (height * scale + 2) * (width * scale + 2)
     if count * each > MOST_PIXELS:
         raise ArgumentError(
@@ -88,7 +89,7 @@ def check_frame(checkpoint: Checkpoint, columns: int, rows: int) -> None:
             raise ArgumentError("--grid shows images side by side; points are filmed along one loop, so leave it out")
         return
     height, width = checkpoint.holdout.shape[2:]
-    scale = -(-(LEAST_SIDE if columns * rows == 1 else LEAST_SIDE // 2) // max(height, width))
+    scale = enlargement((height, width), LEAST_SIDE if columns * rows == 1 else LEAST_CELL)
     across, down = columns * (width * scale + 2) - 2, rows * (height * scale + 2) - 2
     if across * down > MOST_FRAME_PIXELS or max(across, down) > MOST_FRAME_SIDE:
         raise ArgumentError(

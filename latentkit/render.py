@@ -5,7 +5,7 @@ Images are (N, C, H, W) floats in [-1, 1] with one or three channels; points are
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from latentkit.files import check_target, write_bytes
 from latentkit.scatter import POINTS_SIDE, as_points, moving_point, points_rgb
 
 __all__ = [
+    "LEAST_CELL",
+    "enlargement",
     "render_samples",
     "samples_sheet",
     "save_image",
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 Pixels = NDArray[np.uint8]
+
+#: Images on a sheet are enlarged until their longer side has so many pixels.
+LEAST_CELL = 64
 
 
 def _drawable(samples: Any, name: str = "samples") -> Tensor:
@@ -101,6 +106,11 @@ def sheet(images: Pixels, columns: int | None = None, *, gap: int = 2, scale: in
     return np.ascontiguousarray(grid[: grid.shape[0] - gap, : grid.shape[1] - gap])
 
 
+def enlargement(sides: Sequence[int], least: int) -> int:
+    """Return the smallest whole factor that makes the longer of an image's sides at least `least` pixels."""
+    return -(-least // max(sides))
+
+
 def samples_sheet(samples: Tensor, *, columns: int | None = None, scale: int | None = None) -> Pixels:
     """Return one picture of samples: a sheet of images (N, C, H, W), or a scatter of points (N, 2).
 
@@ -114,7 +124,7 @@ def samples_sheet(samples: Tensor, *, columns: int | None = None, scale: int | N
         raise ShapeError("there must be at least one sample to draw, got none")
     if samples.ndim == 2:
         return points_rgb(samples, size=POINTS_SIDE * (scale or 1))
-    return sheet(to_rgb(samples), columns, scale=scale or -(-64 // max(samples.shape[2:])))
+    return sheet(to_rgb(samples), columns, scale=scale or enlargement(samples.shape[2:], LEAST_CELL))
 
 
 def thumbnails(samples: Tensor, side: int) -> Pixels:

@@ -1,6 +1,6 @@
 """Points of the plane: a scatter over fixed axes, and a point that moves over one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from latentkit.checks import as_count, floating, require_finite
 from latentkit.errors import ShapeError
 from latentkit.style import ACCENT, COLOURS, MUTED, SCALE, drawing, figure_rgb, new_axes
 
-__all__ = ["POINTS_SIDE", "as_points", "moving_point", "plane_limits", "points_rgb"]
+__all__ = ["POINTS_SIDE", "Stage", "as_points", "moving_point", "plane_limits", "points_rgb"]
 
 Pixels = NDArray[np.uint8]
 
@@ -42,12 +42,44 @@ def plane_limits(*groups: Tensor) -> tuple[float, float, float, float]:
     return x - half, x + half, y - half, y + half
 
 
-def _stage(limits: tuple[float, float, float, float], size: int, backdrop: Tensor | None, **titles: str) -> Any:
-    figure, axes = new_axes(size, size, x="x", y="y", equal=True, **titles)
-    axes.set(xlim=limits[:2], ylim=limits[2:])
-    if backdrop is not None:
-        axes.plot(*backdrop.numpy().T, ".", color=MUTED, markersize=3.0, alpha=0.6, markeredgewidth=0)
-    return figure, axes
+class Stage:
+    """Axes of the plane that are drawn once, and artists that are drawn over them anew for each frame.
+
+    Made and used within `drawing()`.
+
+    Args:
+        limits: (left, right, bottom, top) of the axes.
+        size: pixels a side.
+        backdrop: (M, 2) points drawn pale for good, or None.
+        title: what is shown.
+    """
+
+    def __init__(
+        self, limits: tuple[float, float, float, float], size: int, backdrop: Tensor | None = None, *, title: str = ""
+    ) -> None:
+        self.figure, self.axes = new_axes(size, size, title=title, x="x", y="y", equal=True)
+        self.axes.set(xlim=limits[:2], ylim=limits[2:])
+        if backdrop is not None:
+            self.axes.plot(*backdrop.numpy().T, ".", color=MUTED, markersize=3.0, alpha=0.6, markeredgewidth=0)
+
+    def keep(self, artists: Sequence[Any]) -> None:
+        """Draw all but these artists for good."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        self._canvas, self._artists = FigureCanvasAgg(self.figure), artists
+        for artist in artists:
+            artist.set_visible(False)
+        self._canvas.draw()
+        for artist in artists:
+            artist.set_visible(True)
+        self._still = self._canvas.copy_from_bbox(self.figure.bbox)
+
+    def frame(self) -> Pixels:
+        """Return the pixels (size, size, 3) with the artists as they are now."""
+        self._canvas.restore_region(self._still)
+        for artist in self._artists:
+            self.axes.draw_artist(artist)
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
 
 
 def points_rgb(
@@ -80,43 +112,35 @@ def points_rgb(
         raise ShapeError(f"values must be ({len(points)},), got {tuple(values.shape)}")
     groups = (points,) if backdrop is None else (points, backdrop)
     with drawing():
-        figure, axes = _stage(limits or plane_limits(*groups), as_count(size, "size", least=64), backdrop, title=title)
+        stage = Stage(limits or plane_limits(*groups), as_count(size, "size", least=64), backdrop, title=title)
         x, y = points.numpy().T
         area = float(np.clip(4000 / len(points), 3, 24))
         if values is None:
-            axes.scatter(x, y, s=area, color=COLOURS[0], alpha=0.6, linewidths=0)
+            stage.axes.scatter(x, y, s=area, color=COLOURS[0], alpha=0.6, linewidths=0)
         else:
-            shown = axes.scatter(x, y, s=area, c=values.numpy(), cmap=SCALE, alpha=0.9, linewidths=0)
-            figure.colorbar(shown, ax=axes, label=label, shrink=0.8)
-        return figure_rgb(figure)
+            shown = stage.axes.scatter(x, y, s=area, c=values.numpy(), cmap=SCALE, alpha=0.9, linewidths=0)
+            stage.figure.colorbar(shown, ax=stage.axes, label=label, shrink=0.8)
+        return figure_rgb(stage.figure)
 
 
 def moving_point(points: Tensor, size: int, backdrop: Tensor | None, closed: bool) -> Iterator[Pixels]:
     """Yield frames of a point with its fading trail; axes and backdrop are drawn once."""
     with drawing():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.colors import to_rgb as rgb_of
 
-        figure, axes = _stage(plane_limits(points, *(() if backdrop is None else (backdrop,))), size, backdrop)
+        stage = Stage(plane_limits(points, *(() if backdrop is None else (backdrop,))), size, backdrop)
         fade = np.linspace(0.0, 0.9, TRAIL + 2)[1:-1]
-        trail = axes.scatter([], [], s=14 * (size / POINTS_SIDE), linewidths=0)
-        (head,) = axes.plot([], [], "o", color=ACCENT, markersize=9 * size / POINTS_SIDE, markeredgecolor="white")
-        canvas = FigureCanvasAgg(figure)
-        trail.set_visible(False)
-        canvas.draw()
-        trail.set_visible(True)
-        still = canvas.copy_from_bbox(figure.bbox)
+        trail: Any = stage.axes.scatter([], [], s=14 * (size / POINTS_SIDE), linewidths=0)
+        (head,) = stage.axes.plot([], [], "o", color=ACCENT, markersize=9 * size / POINTS_SIDE, markeredgecolor="white")
+        stage.keep([trail, head])
     path = points.numpy()
     for i in range(len(path)):
         last = np.arange(i - TRAIL, i)
         last = last % len(path) if closed else last[last >= 0]
         # The style's block is entered anew for each frame: between frames a caller's settings are in force.
         with drawing():
-            canvas.restore_region(still)
             trail.set_offsets(path[last])
             trail.set_facecolors([(*rgb_of(ACCENT), alpha) for alpha in fade[len(fade) - len(last) :]])
             head.set_data(path[i : i + 1].T)
-            axes.draw_artist(trail)
-            axes.draw_artist(head)
-            frame = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+            frame = stage.frame()
         yield frame

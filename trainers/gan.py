@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
-from latentkit.console import machine_memory
+from latentkit.console import limited_threads, machine_memory
 from latentkit.errors import ArgumentError
 from latentkit.metrics import COLLAPSED
 from latentkit.nets import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
@@ -35,7 +35,6 @@ from trainers.loop import (
     History,
     initialised,
     lay_out,
-    limited_threads,
     settle_batch_norm,
     shifted,
 )

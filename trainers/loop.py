@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -17,7 +16,6 @@ __all__ = [
     "History",
     "initialised",
     "lay_out",
-    "limited_threads",
     "native_bfloat16",
     "settle_batch_norm",
     "shifted",
@@ -31,18 +29,6 @@ def initialised(make: Callable[[], Made], seed: int) -> Made:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return make()
-
-
-@contextmanager
-def limited_threads(threads: int | None) -> Iterator[None]:
-    """Let torch use `threads` threads within the block; None leaves the number as it is."""
-    before = torch.get_num_threads()
-    try:
-        if threads is not None:
-            torch.set_num_threads(threads)
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def native_bfloat16(device: str) -> bool:

@@ -16,10 +16,10 @@ from latentkit.animation import Animation, from_frames
 from latentkit.calibration import score
 from latentkit.checks import as_count, as_number
 from latentkit.errors import ArgumentError
-from latentkit.render import sheet, thumbnails, to_rgb, upscale
+from latentkit.render import enlargement, sheet, thumbnails, to_rgb, upscale
 from latentkit.sampling.generate import generate
-from latentkit.scatter import plane_limits
-from latentkit.style import ACCENT, COLOURS, MUTED, SCALE, drawing, new_axes
+from latentkit.scatter import Stage, plane_limits
+from latentkit.style import ACCENT, COLOURS, MUTED, SCALE, drawing
 from trainers.data.dataset import Data
 from trainers.gan import GANState
 
@@ -111,7 +111,7 @@ class Movie:
         from matplotlib import colormaps
 
         for pictures, scores in self._looks:
-            scale = -(-THUMBNAIL // pictures.shape[1])
+            scale = enlargement(pictures.shape[1:3], THUMBNAIL)
             samples = sheet(pictures, COLUMNS, scale=scale)
             colours = (colormaps[SCALE](scores)[:, None, None, :3] * 255).round().astype(np.uint8)
             tiles = sheet(upscale(colours, pictures.shape[1] * scale), COLUMNS)
@@ -125,8 +125,8 @@ class Movie:
         left, right, bottom, top = self._limits
         with drawing():
             panels = [
-                _Panel(self._limits, "samples over the critic's field"),
-                _Panel(self._limits, "image of a latent grid"),
+                Stage(self._limits, SIDE, title=title)
+                for title in ("samples over the critic's field", "image of a latent grid")
             ]
             field = panels[0].axes.imshow(
                 np.full((FIELD, FIELD), 0.5),
@@ -150,36 +150,8 @@ class Movie:
                 field.set_data(values)
                 made.set_data(*points.T)
                 lines.set_segments(list(grid))
-                frame = np.concatenate([panel.draw() for panel in panels], axis=1)
+                frame = np.concatenate([panel.frame() for panel in panels], axis=1)
             yield frame
-
-
-class _Panel:
-    """Axes that are drawn once, and artists that are drawn over them anew for each frame."""
-
-    def __init__(self, limits: tuple[float, float, float, float], title: str) -> None:
-        self._figure, self.axes = new_axes(SIDE, SIDE, title=title, x="x", y="y", equal=True)
-        self.axes.set(xlim=limits[:2], ylim=limits[2:])
-        self._artists: list[Any] = []
-
-    def keep(self, artists: list[Any]) -> None:
-        """Draw all but these artists for good."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        self._canvas, self._artists = FigureCanvasAgg(self._figure), artists
-        for artist in artists:
-            artist.set_visible(False)
-        self._canvas.draw()
-        for artist in artists:
-            artist.set_visible(True)
-        self._still = self._canvas.copy_from_bbox(self._figure.bbox)
-
-    def draw(self) -> Frame:
-        """Return the panel's pixels (SIDE, SIDE, 3) with the artists as they are now."""
-        self._canvas.restore_region(self._still)
-        for artist in self._artists:
-            self.axes.draw_artist(artist)
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
 
 
 def _latent_grid(dim: int, points: int = 60) -> Tensor:

@@ -60,9 +60,9 @@ def walks(study: Study, folder: Path) -> Chapter:
     """Loops through random and through good latents, and the three ways to go from one to another."""
     prior, generator = study.checkpoint.generator.prior, study.checkpoint.generator
     tours = [("random", study.latents[:KEYS], "random latents", f"the first {KEYS} of seed {study.seed}")]
-    if study.best is not None:
-        best = study.best.rows(study.best.index.argsort()[:KEYS])
-        tours.append(("best", best.latents, "good latents", f"the first {KEYS} in the critic's better quarter"))
+    good = study.good_keys(KEYS)
+    if good is not None:
+        tours.append(("best", good, "good latents", f"the first {KEYS} in the critic's better quarter"))
     figures = []
     for name, keys, what, which in tours:
         film = animate(generator, loop(keys, prior=prior), frames=FRAMES, fps=24, batch_size=study.batch_size)

@@ -12,7 +12,7 @@ from latentkit.animation import from_frames
 from latentkit.attributes import attributes_of
 from latentkit.curves import loop
 from latentkit.projection import Projection
-from latentkit.render import save_image, save_png, thumbnails, to_rgb
+from latentkit.render import save_image, save_png, sheet, thumbnails, to_rgb
 from latentkit.reports.page import Chapter, Figure, MapData
 from latentkit.reports.study import Study
 from latentkit.sampling.generate import generate
@@ -37,8 +37,9 @@ def chapter(study: Study, folder: Path) -> Chapter:
         "while the sample hardly changes shows where the layout, not the latent space, is torn.",
     )
     atlas = "atlas.webp"
-    save_image(_atlas(study.samples), folder / atlas)
-    figures = (_walk(study, study.plane, folder), _thumbnail_map(study, study.plane, folder))
+    small = thumbnails(study.samples, SIDE)
+    save_image(sheet(small, COLUMNS, gap=0), folder / atlas)
+    figures = (_walk(study, study.plane, folder), _thumbnail_map(study, points, small, folder))
     return Chapter("map", "Map", text, figures, map=MapData(atlas, _values(study, points)))
 
 
@@ -91,19 +92,10 @@ def _values(study: Study, points: Tensor) -> dict[str, Any]:
     }
 
 
-def _atlas(samples: Tensor) -> np.ndarray:
-    small = thumbnails(samples, SIDE)
-    rows = -(-len(small) // COLUMNS)
-    atlas = np.zeros((rows * COLUMNS, SIDE, SIDE, 3), dtype=np.uint8)
-    atlas[: len(small)] = small
-    return atlas.reshape(rows, COLUMNS, SIDE, SIDE, 3).swapaxes(1, 2).reshape(rows * SIDE, COLUMNS * SIDE, 3)
-
-
 def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
     """Film a loop: the sample on the left, its place on the map on the right."""
-    source = study.best if study.best is not None else study.quality
-    keys = study.latents[:KEYS] if source is None else source.rows(source.index.argsort()[:KEYS]).latents
-    which = "the first" if study.best is None else "the first in the critic's better quarter"
+    good = study.good_keys(KEYS)
+    keys, which = (study.latents[:KEYS], "the first") if good is None else (good, "the first in the better quarter")
     prior = study.checkpoint.generator.prior
     latents = loop(keys, prior=prior).steps(FRAMES)
     moving = generate(study.checkpoint.generator, latents, batch_size=study.batch_size)
@@ -122,9 +114,8 @@ def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
     )
 
 
-def _thumbnail_map(study: Study, plane: Projection, folder: Path) -> Figure:
-    picture = plots.thumbnail_picture(plane.points.numpy(), thumbnails(study.samples, SIDE))
-    save_png(picture, folder / "map.png")
+def _thumbnail_map(study: Study, points: Tensor, small: np.ndarray, folder: Path) -> Figure:
+    save_png(plots.thumbnail_picture(points.numpy(), small), folder / "map.png")
     return Figure(
         "map.png",
         "Map of samples drawn as thumbnails",

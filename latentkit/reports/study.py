@@ -47,10 +47,12 @@ class Study:
         """Whether samples are images (N, C, H, W) rather than points (N, 2)."""
         return self.samples.ndim == 4
 
-    @property
-    def best(self) -> QualityMap | None:
-        """The better quarter of the latents, or None if the critic is not to be believed."""
-        return self.quality.top(0.25) if self.quality is not None and self.believed else None
+    def good_keys(self, count: int) -> Tensor | None:
+        """Return the first latents (count, D) of the critic's better quarter, or None if it is not to be believed."""
+        if self.quality is None or not self.believed:
+            return None
+        best = self.quality.top(0.25)
+        return best.rows(best.index.argsort()[:count]).latents
 
 
 def make_study(checkpoint: Checkpoint, *, seed: int, n: int | None, batch_size: int) -> Study:
