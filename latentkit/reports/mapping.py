@@ -95,7 +95,8 @@ def _values(study: Study, points: Tensor) -> dict[str, Any]:
 def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
     """Film a loop: the sample on the left, its place on the map on the right."""
     good = study.good_keys(KEYS)
-    keys, which = (study.latents[:KEYS], "the first") if good is None else (good, "the first in the better quarter")
+    keys = study.latents[:KEYS] if good is None else good
+    which = "the first" if good is None else "the first in the critic's better quarter"
     prior = study.checkpoint.generator.prior
     latents = loop(keys, prior=prior).steps(FRAMES)
     moving = generate(study.checkpoint.generator, latents, batch_size=study.batch_size)
