@@ -17,9 +17,11 @@ from latentkit.errors import CheckpointError, LatentkitError
 from latentkit.manifest import check_place, parse_json, read_manifest, read_part, write_parts
 from latentkit.nets import NETWORKS, build
 from latentkit.priors import prior_from_dict, prior_to_dict
-from latentkit.protocols import Critic, Generator, Wrapped, wrap
+from latentkit.protocols import Critic, Encoder, Generator, Wrapped, wrap
 
 __all__ = ["Checkpoint", "load"]
+
+_ROLES = ("generator", "critic", "encoder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class Checkpoint:
         trainer: the trainer's name.
         settings: the trainer's settings, as JSON values.
         history: lists of equal length: training's numbers over the steps.
+        encoder: what turns samples into latents, or None.
     """
 
     generator: Generator
@@ -47,6 +50,7 @@ class Checkpoint:
     trainer: str = "unknown"
     settings: dict[str, Any] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
+    encoder: Encoder | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -66,6 +70,16 @@ class Checkpoint:
                 not finite.
         """
         check_place(folder)
+        write_parts(folder, self.parts())
+        return Path(folder)
+
+    def parts(self) -> dict[str, bytes]:
+        """Return the contents of the checkpoint's files by role, as `save` writes them.
+
+        Raises:
+            CheckpointError: if a model is not one of the bundled networks, or has weights that are
+                not finite.
+        """
         about: dict[str, Any] = {
             "prior": prior_to_dict(self.generator.prior),
             "networks": {},
@@ -76,7 +90,8 @@ class Checkpoint:
             "history": self.history,
         }
         parts: dict[str, bytes] = {}
-        for role, model in (("generator", self.generator), ("critic", self.critic)):
+        for role in _ROLES:
+            model = getattr(self, role)
             if model is None:
                 continue
             module = _stored_module(model, role)
@@ -90,9 +105,7 @@ class Checkpoint:
             parts["about"] = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"settings and history must be plain, finite JSON values: {error}") from error
-
-        write_parts(folder, parts)
-        return Path(folder)
+        return parts
 
 
 def load(folder: str | os.PathLike[str]) -> Checkpoint:
@@ -118,7 +131,7 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
     try:
         prior = prior_from_dict(about["prior"])
         for role, network in about["networks"].items():
-            if role not in ("generator", "critic"):
+            if role not in _ROLES:
                 raise CheckpointError(f"{source} names a network for an unknown role {role!r}")
             state = _unpack(read_part(source, files, role), source / files[role]["name"])
             models[role] = _restore(network["name"], network["settings"], state, source / files[role]["name"])
@@ -132,6 +145,7 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
         return Checkpoint(
             generator=wrap(models["generator"], prior),
             critic=models.get("critic"),
+            encoder=models.get("encoder"),
             holdout=samples,
             holdout_labels=labels,
             classes=tuple(map(str, about["classes"])),

@@ -24,7 +24,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _MARKER = Marker(MANIFEST, "latentkit checkpoint", FORMAT)
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{16}\.(?:safetensors|json)")
-_PART = re.compile(r"(?:generator|critic|holdout|about)-[0-9a-f]{16}\.(?:safetensors|json)")
+_PART = re.compile(r"(?:generator|critic|encoder|holdout|about|training)-[0-9a-f]{16}\.(?:safetensors|json)")
 _LARGEST_JSON = 64 * 2**20
 
 
