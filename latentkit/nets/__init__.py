@@ -8,16 +8,43 @@ from typing import Any
 from torch import nn
 
 from latentkit.errors import ArgumentError
-from latentkit.nets.dcgan import ConvCritic, ConvGenerator
+from latentkit.nets.classifier import ConvClassifier, MLPClassifier
+from latentkit.nets.conv import ConvCritic, ConvGenerator
+from latentkit.nets.dcgan import DCGANCritic, DCGANGenerator
+from latentkit.nets.encoders import ConvEncoder, MLPEncoder
 from latentkit.nets.mlp import MLPCritic, MLPGenerator
+from latentkit.nets.progressive import ProgressiveCritic, ProgressiveGenerator
 
-__all__ = ["NETWORKS", "ConvCritic", "ConvGenerator", "MLPCritic", "MLPGenerator", "build"]
+__all__ = [
+    "NETWORKS",
+    "ConvClassifier",
+    "ConvCritic",
+    "ConvEncoder",
+    "ConvGenerator",
+    "DCGANCritic",
+    "DCGANGenerator",
+    "MLPClassifier",
+    "MLPCritic",
+    "MLPEncoder",
+    "MLPGenerator",
+    "ProgressiveCritic",
+    "ProgressiveGenerator",
+    "build",
+]
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "mlp-generator": MLPGenerator,
     "mlp-critic": MLPCritic,
+    "mlp-classifier": MLPClassifier,
+    "mlp-encoder": MLPEncoder,
     "conv-generator": ConvGenerator,
     "conv-critic": ConvCritic,
+    "conv-classifier": ConvClassifier,
+    "conv-encoder": ConvEncoder,
+    "dcgan-generator": DCGANGenerator,
+    "dcgan-critic": DCGANCritic,
+    "progressive-generator": ProgressiveGenerator,
+    "progressive-critic": ProgressiveCritic,
 }
 
 
@@ -31,8 +58,8 @@ def build(name: str, settings: dict[str, Any]) -> nn.Module:
             range.
 
     Examples:
-        >>> build("mlp-critic", {"in_dim": 2, "width": 8, "depth": 2}).settings
-        {'in_dim': 2, 'width': 8, 'depth': 2}
+        >>> build("mlp-encoder", {"latent_dim": 3, "in_dim": 2, "width": 8, "depth": 2}).settings
+        {'latent_dim': 3, 'in_dim': 2, 'width': 8, 'depth': 2}
     """
     if name not in NETWORKS:
         raise ArgumentError(f"network must be one of {', '.join(NETWORKS)}; got {name!r}")
