@@ -1,23 +1,22 @@
 import gzip
-import multiprocessing
-import os
 import warnings
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFile
+from PIL import Image
 
 import trainers
 from latentkit.errors import ArgumentError, DataError, LabelError
 from trainers import DATA, Data, digits, fashion_mnist, image_folder
 
+RAMP = np.arange(40 * 40 * 3).reshape(40, 40, 3).astype(np.uint8)
 POINTS = ["gaussian-curve", "grid25", "moons", "parabola", "ring", "swiss-roll"]
 
 
 def save(path, values=None, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.full((40, 40, 3), 128, np.uint8) if values is None else values
+    values = RAMP if values is None else values
     Image.fromarray(values).save(path, **options)
     return path
 
@@ -94,6 +93,45 @@ class TestData:
         ):
             with pytest.raises(LabelError):
                 Data("x", points, labels, classes)
+
+    def test_items_are_those_of_floats(self):
+        labelled, bare = digits(), DATA["parabola"](n=3)
+        image, label = labelled[-1]
+        assert torch.equal(image, labelled.floats()[-1])
+        assert label == labelled.labels[-1]
+        assert [item[1] for item in bare] == [-1, -1, -1]  # an IndexError ends the loop
+        assert torch.equal(torch.stack([item[0] for item in bare]), bare.samples)
+        with pytest.raises(IndexError, match="no number 3"):
+            bare[3]
+        with pytest.raises(TypeError):
+            bare[0:2]
+
+    def test_the_fingerprint_is_of_what_is_learned_from(self):
+        data = digits()
+        again = Data("another name", data.samples.clone(), data.labels, data.classes)
+        assert again.fingerprint == data.fingerprint
+        assert len(bytes.fromhex(data.fingerprint)) == 8
+        changed = data.samples.clone()
+        changed[-1, 0, 3, 3] ^= 1
+        others = [
+            Data("x", changed, data.labels, data.classes),
+            Data("x", data.samples, data.labels.flip(0), data.classes),
+            Data("x", data.samples, data.labels, tuple("abcdefghij")),
+            Data("x", data.samples),
+            Data("x", data.samples.flip(0), data.labels, data.classes),
+            Data("x", data.samples.reshape(1797, 1, 16, 64), data.labels, data.classes),
+            data.split(10, seed=0)[0],
+        ]
+        assert len({data.fingerprint, *(other.fingerprint for other in others)}) == 1 + len(others)
+
+    def test_the_fingerprint_of_much_data_sees_the_ends_and_stays_cheap(self):
+        # 64 MiB that take none: one page stands for all images.
+        samples = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(64, 1, 1024, 1024)
+        before = Data("x", samples).fingerprint
+        for end in (0, -1):
+            changed = samples.clone()
+            changed[end] = 1
+            assert Data("x", changed).fingerprint != before
 
 
 def test_digits():
@@ -192,92 +230,6 @@ class TestFolder:
         with pytest.raises(DataError, match=said) as caught:
             image_folder(tmp_path / "images")
         assert "images" in str(caught.value)
-
-    def test_sixteen_bits_are_scaled(self, tmp_path):
-        ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-        save(tmp_path / "png.png", ramp)
-        Image.fromarray(ramp.astype(">u2")).save(tmp_path / "tiff.tif")
-        data = image_folder(tmp_path, size=256, grey=True)
-        for image in data.samples:
-            assert np.array_equal(image[0], ramp >> 8)
-
-    def test_modes(self, tmp_path):
-        red = np.zeros((32, 32, 4), np.uint8)
-        red[..., 0], red[:, 16:, 3] = 255, 255
-        save(tmp_path / "1 rgba.png", red)
-        Image.fromarray(red).quantize().save(tmp_path / "2 palette.png")
-        Image.new("CMYK", (32, 32), (0, 255, 255, 0)).save(tmp_path / "3 cmyk.jpg")
-        Image.new("1", (32, 32), 1).save(tmp_path / "4 bits.png")
-        Image.new("LA", (32, 32), (7, 0)).save(tmp_path / "5 la.png")
-        samples = image_folder(tmp_path).samples
-        for image in samples[:2]:
-            assert image[:, 5, 5].tolist() == [255, 255, 255]
-            assert image[:, 5, 28].tolist() == [255, 0, 0]
-        assert samples[2][:, 5, 5].tolist() == pytest.approx([254, 0, 0], abs=3)
-        assert samples[3].min() == 255
-        assert samples[4].min() == 255
-
-    def test_upright_centred_and_first_frame(self, tmp_path):
-        values = np.zeros((32, 64, 3), np.uint8)
-        values[:, 16:48] = 50
-        values[:, 16:32, 0] = 250
-        exif = Image.Exif()
-        exif[0x0112] = 6  # to be turned clockwise for viewing
-        save(tmp_path / "1.png", values, exif=exif)
-        frames = [Image.new("L", (32, 32), grey) for grey in (10, 200)]
-        frames[0].save(tmp_path / "2.gif", save_all=True, append_images=frames[1:])
-        upright, first = image_folder(tmp_path).samples
-        assert upright[0, 4, 16] == 250
-        assert upright[0, 28, 16] == 50
-        assert upright.min() == 0 or upright[2].min() == 50
-        assert first.unique().tolist() == [10]
-
-    def test_damage_is_named_and_counted(self, tmp_path):
-        for k in range(20):
-            save(tmp_path / f"{k:02}.jpg", np.random.default_rng(k).integers(0, 256, (64, 64, 3), np.uint8))
-        whole = (tmp_path / "00.jpg").read_bytes()
-        (tmp_path / "00.jpg").write_bytes(whole[: len(whole) // 2])
-        with pytest.warns(UserWarning, match=r"1 of 20 images .*00\.jpg"):
-            assert len(image_folder(tmp_path)) == 19
-        (tmp_path / "01.jpg").write_bytes(b"")
-        (tmp_path / "02.jpg").write_text("not an image")
-        with pytest.raises(DataError, match=r"3 of 20 images .*00\.jpg.*01\.jpg.*02\.jpg"):
-            image_folder(tmp_path)
-
-    def test_truncated_images_stay_an_error_when_pillow_is_told_otherwise(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-        file = save(tmp_path / "a.jpg", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-        file.write_bytes(file.read_bytes()[:-200])
-        with pytest.raises(DataError, match=r"a\.jpg"):
-            image_folder(tmp_path)
-        assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, None)
-
-    def test_bombs_are_refused_by_name_and_the_limit_is_a_number(self, tmp_path):
-        save(tmp_path / "fine.png")
-        Image.new("1", (1000, 1000)).save(tmp_path / "large.png")
-        for limit in (900_000, 400_000):  # Pillow would only warn of the first
-            with pytest.raises(DataError, match=r"large\.png .*max_pixels"):
-                image_folder(tmp_path, max_pixels=limit)
-        assert len(image_folder(tmp_path, max_pixels=1_000_000)) == 2
-
-    def test_floating_point_pixels_are_refused(self, tmp_path):
-        Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "depth.tif")
-        with pytest.raises(DataError, match="no stated range"):
-            image_folder(tmp_path)
-
-
-def _names_and_sizes(data):
-    return data.name, len(data), os.getpid()
-
-
-def test_data_survive_a_spawned_process(tmp_path):
-    save(tmp_path / "x" / "a.png")
-    sets = [DATA["ring"](n=10), image_folder(tmp_path)]
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        answers = pool.map(_names_and_sizes, sets)
-    assert [answer[:2] for answer in answers] == [("ring", 10), (tmp_path.name, 1)]
-    assert answers[0][2] != os.getpid()
 
 
 def test_public_names_are_there_and_warn_of_nothing():

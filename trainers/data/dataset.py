@@ -1,5 +1,7 @@
-"""Training data: samples in memory, with their labels where there are some."""
+"""Training data: samples in memory or in a mapped file, with their labels where there are some."""
 
+import hashlib
+import operator
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,17 +10,22 @@ from torch import Tensor
 from latentkit import streams
 from latentkit.checks import as_count, require_finite
 from latentkit.errors import DataError, LabelError
+from trainers.data.mapped import MappedSamples
 
 __all__ = ["Data"]
+
+_FINGERPRINTED = 2**24  # bytes of samples that a fingerprint looks at
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
     """Samples to train on.
 
+    It can be handed to a `torch.utils.data.DataLoader`, with worker processes of any kind.
+
     Args:
         name: what it is called in checkpoints and reports.
-        samples: images (N, C, H, W) uint8, 0 to 255, or points (N, F) float32.
+        samples: images (N, C, H, W) uint8, 0 to 255, in memory or in a file, or points (N, F) float32.
         labels: class numbers (N,) int64, or None.
         classes: the names of the classes; empty without labels.
 
@@ -64,13 +71,45 @@ class Data:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return one sample as `floats` gives it, (C, H, W) or (F,), and its label, or -1 without labels.
+
+        Raises:
+            IndexError: if there is no such sample.
+        """
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self.name} has {len(self)} samples, so no number {number}")
+        number %= len(self)
+        label = -1 if self.labels is None else int(self.labels[number])
+        return self.floats(slice(number, number + 1))[0], label
+
     @property
     def is_images(self) -> bool:
         """Whether the samples are images rather than points."""
         return self.samples.ndim == 4
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that differ between different data, such as before and after a pause in training.
+
+        Of the samples their shape and type count, and all bytes up to 16 MiB, above that evenly spaced rows; the
+        labels and the classes count in full, the name not at all.
+        """
+        count = len(self)
+        step = -(-self.samples.nbytes // _FINGERPRINTED)
+        rows = torch.arange(0, count, step)
+        rows[-1] = count - 1
+        digest = hashlib.sha256(repr((tuple(self.samples.shape), self.samples.dtype, self.classes)).encode())
+        digest.update(self.samples[rows].contiguous().numpy().tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def split(self, holdout: int, seed: int) -> tuple["Data", "Data"]:
         """Return the training part and `holdout` held-out samples, chosen by `seed`.
+
+        The parts of images in a file hold only the numbers of their rows.
 
         Raises:
             ArgumentError: if `holdout` is not a whole number of at least 1.
@@ -84,7 +123,9 @@ class Data:
 
     def _rows(self, rows: Tensor) -> "Data":
         labels = None if self.labels is None else self.labels[rows]
-        return replace(self, samples=self.samples[rows], labels=labels)
+        samples = self.samples
+        chosen = samples.subset(rows) if isinstance(samples, MappedSamples) else samples[rows]
+        return replace(self, samples=chosen, labels=labels)
 
     def floats(self, rows: Tensor | slice = slice(None)) -> Tensor:
         """Return the samples of `rows` as a generator would make them: images (M, C, H, W) in [-1, 1]."""

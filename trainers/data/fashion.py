@@ -1,10 +1,7 @@
 """Fashion-MNIST from its IDX files, read strictly."""
 
-import gzip
-import math
-import os
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +9,18 @@ from numpy.typing import NDArray
 
 from latentkit.errors import DataError
 from trainers.data.dataset import Data
+from trainers.data.idx import read_idx
+from trainers.data.store import Folder
 
 __all__ = ["fashion_mnist"]
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 _CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-_MAGIC = {1: 0x0801, 3: 0x0803}  # unsigned bytes, by the number of dimensions
+_IMAGES, _LABELS = 0x0803, 0x0801  # unsigned bytes along three axes, and along one
 
 
-def fashion_mnist(folder: str | os.PathLike[str] = DEBIAN_FOLDER) -> Data:
+def fashion_mnist(folder: Folder = DEBIAN_FOLDER) -> Data:
     """Return the 60,000 training images of Fashion-MNIST, padded from 28x28 to 32x32, with their classes.
 
     Args:
@@ -35,8 +34,8 @@ def fashion_mnist(folder: str | os.PathLike[str] = DEBIAN_FOLDER) -> Data:
         Xiao, Rasul, Vollgraf (2017), "Fashion-MNIST: a novel image dataset for benchmarking machine
         learning algorithms".
     """
-    images, image_file = _read_idx(Path(folder), "train-images-idx3-ubyte", 3)
-    labels, label_file = _read_idx(Path(folder), "train-labels-idx1-ubyte", 1)
+    images, image_file = _read(Path(folder), "train-images-idx3-ubyte", _IMAGES)
+    labels, label_file = _read(Path(folder), "train-labels-idx1-ubyte", _LABELS)
     if images.shape[1:] != (28, 28):
         raise DataError(f"{image_file} must hold images of 28x28, got {images.shape[1]}x{images.shape[2]}")
     if len(images) != len(labels):
@@ -47,7 +46,7 @@ def fashion_mnist(folder: str | os.PathLike[str] = DEBIAN_FOLDER) -> Data:
     return Data("fashion-mnist", torch.from_numpy(padded), torch.from_numpy(labels.astype(np.int64)), _CLASSES)
 
 
-def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[NDArray[np.uint8], Path]:
+def _read(folder: Path, name: str, magic: int) -> tuple[NDArray[Any], Path]:
     """Return the array of one IDX file and the file's path."""
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if not found:
@@ -55,21 +54,4 @@ def _read_idx(folder: Path, name: str, dimensions: int) -> tuple[NDArray[np.uint
             f"Fashion-MNIST is not in {folder} ({name} or {name}.gz is missing); on Debian run "
             "`apt-get install dataset-fashion-mnist`, or name the folder that holds its four files"
         )
-    path = found[0]
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot read {path}: {error}; get the file again") from error
-    header = 4 * (1 + dimensions)
-    if len(raw) < header:
-        raise DataError(f"{path} is truncated: {len(raw)} bytes are less than its header of {header}")
-    magic, *shape = (int(number) for number in np.frombuffer(raw, ">u4", 1 + dimensions))
-    if magic != _MAGIC[dimensions]:
-        raise DataError(f"{path} must start with 0x{_MAGIC[dimensions]:08x} (IDX bytes), got 0x{magic:08x}")
-    if len(raw) - header != math.prod(shape):
-        raise DataError(
-            f"{path} is damaged: its header says {' x '.join(map(str, shape))} bytes, it holds {len(raw) - header:,}"
-        )
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape), path
+    return read_idx(found[0], magic), found[0]

@@ -1,0 +1,126 @@
+"""One image as training data: how each kind of file and pixel is read is decided here, and in docs/data.md."""
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFile
+
+__all__ = ["MAX_PIXELS", "OversizedImageError", "decode", "fitted", "strict_pillow"]
+
+MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of a decompression bomb
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TRANSPARENT = ("LA", "PA", "RGBA", "RGBa")
+_pillow_settings = threading.RLock()
+
+
+class OversizedImageError(Exception):
+    """An image has more pixels than may be decoded; its text says how many."""
+
+
+@contextmanager
+def strict_pillow(max_pixels: int) -> Iterator[None]:
+    """Make Pillow refuse huge and truncated images, whatever the caller has set, and restore that.
+
+    Its settings are those of the process, so two such blocks in two threads run one after the other.
+    """
+    with _pillow_settings:
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
+                yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def decode(source: Path | bytes, size: int, grey: bool, max_pixels: int) -> NDArray[np.uint8]:
+    """Return one image file, or the bytes of one, as (C, size, size) bytes; call it within `strict_pillow`.
+
+    Raises:
+        OversizedImageError: if it has more than `max_pixels` pixels; they are not decoded.
+        Exception: whatever Pillow raises for a damaged file, or `ValueError` for pixels of no stated meaning.
+    """
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            width, height = opened.size
+            if width * height > max_pixels:
+                raise OversizedImageError(f"{width} x {height}")
+            if min(width, height) < 2:
+                raise ValueError(f"{width} x {height} pixels hold no picture")
+            opened.draft("", (2 * size, 2 * size))  # a JPEG is decoded at a fraction of its size
+            opened.load()
+            return fitted(_upright(opened), size, grey)
+    except Image.DecompressionBombError as error:
+        raise OversizedImageError(str(error)) from error
+
+
+def fitted(image: Any, size: int | None, grey: bool) -> NDArray[np.uint8]:
+    """Return an image's centre square at `size`, or all of it if `size` is None, as (1 or 3, H, W) bytes."""
+    plain = _eight_bits(image).convert("L" if grey else "RGB")
+    if size is not None:
+        side = min(plain.size)
+        left, top = (plain.width - side) / 2, (plain.height - side) / 2
+        plain = plain.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    return np.asarray(plain).reshape(plain.height, plain.width, -1).transpose(2, 0, 1)
+
+
+def _upright(image: Any) -> Any:
+    """Return an image turned as its EXIF tag says; TIFF files have been turned by Pillow."""
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # damaged EXIF data may raise anything, and say nothing about the pixels
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _eight_bits(image: Any) -> Any:
+    """Return an image as mode L or RGB in sRGB, without clipping deep greys and without transparency."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"grey values must lie in 0 to 65535, got {values.min()} to {values.max()}")
+        return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no stated range; save the image with 8 or 16 bits")
+    profile = image.info.get("icc_profile")
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        kind = "L" if image.mode in ("1", "L", "LA") else "RGB"
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert(kind)
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    change = _to_srgb(profile, image.mode) if isinstance(profile, bytes) and profile else None
+    if change is not None:
+        return change.apply(image)
+    return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+@lru_cache(maxsize=16)
+def _to_srgb(profile: bytes, mode: str) -> Any:
+    """Return what takes pixels of `mode` from an embedded ICC profile to sRGB; None if the profile is not for them."""
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ImportError):  # damaged, of another colour space, or Pillow without LittleCMS
+        return None
