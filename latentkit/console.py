@@ -37,7 +37,7 @@ class _Terminated(KeyboardInterrupt):
         self.number = number
 
 
-def guarded(program: str, run: Callable[[], None], *, interrupted: str) -> int:
+def guarded(program: str, run: Callable[[], None], *, interrupted: Callable[[], str]) -> int:
     """Run a command's body and return its exit code.
 
     0 after work or `--help`, 2 for a user's mistake or too little memory, 130 for an interrupt, 143 for a
@@ -46,7 +46,7 @@ def guarded(program: str, run: Callable[[], None], *, interrupted: str) -> int:
     Args:
         program: the command's name, which begins every line.
         run: the body, from parsing the arguments on.
-        interrupted: what an interrupt leaves behind, in a few words.
+        interrupted: says what an interrupt left behind, in a few words.
     """
 
     def say(text: object) -> None:
@@ -66,10 +66,10 @@ def guarded(program: str, run: Callable[[], None], *, interrupted: str) -> int:
     except SystemExit as end:  # argparse leaves this way after --help and --version
         return end.code if isinstance(end.code, int) else 0
     except _Terminated as end:
-        say(f"terminated; {interrupted}")
+        say(f"terminated; {interrupted()}")
         return 128 + end.number
     except KeyboardInterrupt:
-        say(f"interrupted; {interrupted}")
+        say(f"interrupted; {interrupted()}")
         return 130
     except BrokenPipeError:
         # Whoever read the output has gone, as with `| head`; nobody is left to tell.

@@ -24,6 +24,8 @@ VICINITY = 3  # the noise around a latent
 DATA = 4  # the bundled 2-D distributions
 BATCHES = 5  # which training rows a step sees
 TRAINING = 6  # the latents of training steps
+SETTLING = 7  # inputs that a trained generator's batch norm is measured on
+NOISE = 8  # noise that training adds on the way, such as a VAE's
 
 #: Items that a stream holds: with up to 2**34 numbers each they fit the 128-bit part of the counter.
 LONGEST = 2**96

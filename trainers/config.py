@@ -1,147 +1,186 @@
-"""Settings of the trainers, and the values that they take for a kind of data."""
+"""Settings of the GAN trainer, the recipes of the literature, and the values that fit a kind of data."""
 
-import math
-import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
-
-from latentkit.checks import as_count, as_number, as_seed, one_of
-from latentkit.console import check_threads
-from latentkit.errors import ArgumentError, DataError
+from latentkit.checks import one_of
+from latentkit.errors import ArgumentError
 from trainers.data.dataset import Data
-from trainers.loop import native_bfloat16
+from trainers.losses import LOSSES
+from trainers.settings import UNLIMITED, RunConfig, resolved
 
-__all__ = ["GANConfig", "fitting_batch", "is_image_side", "resolved"]
+__all__ = ["NETWORKS_BY_NAME", "GANConfig", "resolved_gan"]
+
+NETWORKS_BY_NAME = ("conv", "dcgan", "mlp")
 
 # Chosen from a few runs of one seed each: on the digits (16 latent dimensions), Fashion-MNIST and the 25 Gaussians.
-_FOR_IMAGES: dict[str, Any] = {"latent_dim": 64, "steps": 3000, "batch_size": 32, "r1": 0.2, "width": 32}
-_FOR_POINTS: dict[str, Any] = {"latent_dim": 2, "steps": 5000, "batch_size": 256, "r1": 0.02, "width": 128}
+_FOR_IMAGES: dict[str, Any] = {"steps": 3000, "batch_size": 32, "r1": 0.2, "width": 32, "network": "conv"}
+_FOR_POINTS: dict[str, Any] = {"steps": 5000, "batch_size": 256, "r1": 0.02, "width": 128, "network": "mlp"}
 _MANY_IMAGES, _STEPS_FOR_MANY, _SHIFT_FOR_FEW = 10_000, 10_000, 0.0625
-
-# Beyond these a slip of the finger is likelier than a wish.
-_MOST_OF = {"latent_dim": 2**16, "steps": 10**9, "batch_size": 2**20, "width": 2**16, "holdout": 10**9}
-
-_MOST = {
-    "generator_lr": math.inf,
-    "critic_lr": math.inf,
-    "r1": math.inf,
-    "beta1": 0.999999,
-    "beta2": 0.999999,
-    "ema": 0.999999,
-    "shift": 0.5,
-}
 
 
 @dataclass(frozen=True)
-class GANConfig:
-    """Settings of `train_gan`; None means a value that fits the kind of data, given in brackets.
+class GANConfig(RunConfig):
+    """Settings of `train_gan`; None means a value that fits the data, given in brackets.
 
     Args:
-        latent_dim: size of a latent, at most 65536 [64 for images, 2 for points].
-        seed: number from 0 to 2**64 - 1 that decides everything random.
         steps: optimiser steps of each network [3000 for images, 10000 from 10,000 images on, 5000 for points].
-        batch_size: samples a step, at least 2 [32 for images, 256 for points].
-        generator_lr: learning rate of the generator's Adam.
-        critic_lr: learning rate of the critic's Adam.
-        beta1: decay of Adam's first moment, 0 to below 1.
-        beta2: decay of Adam's second moment, 0 to below 1.
-        r1: weight of the penalty on the critic's squared gradient at real samples [0.2 for images, 0.02 for points].
-        ema: decay a step of the averaged generator, 0 to below 1; 0 keeps the last weights.
+        batch_size: samples a step, at least 2; with several processes, of all together [32 for images, 256 for points].
         width: channels at half the image's side, or units of a hidden layer [32 for images, 128 for points].
+        network: conv (no normalisation in the critic), dcgan (the published pair), or mlp for points [conv or mlp].
+        conditional: whether samples are made for a class and the critic knows it; needs labels.
+        loss: non-saturating, saturating, least-squares, hinge or wasserstein.
+        generator_lr: learning rate of the generator.
+        critic_lr: learning rate of the critic.
+        optimiser: adam or rmsprop.
+        beta1: decay of Adam's first moment, 0 to below 1.
+        beta2: decay of Adam's second moment, or of RMSprop's, 0 to below 1.
+        critic_steps: steps of the critic for each of the generator.
+        r1: weight of the penalty on the critic's squared gradient at real samples [0.2 for images, 0.02 for points].
+        gradient_penalty: weight of the penalty on the gradient's norm between real and generated samples (WGAN-GP).
+        clip: bound on every weight of the critic (WGAN); 0 for none.
+        spectral_norm: whether the critic's layers are divided by their largest singular value.
         shift: largest move of the images that the critic sees, as a share of their side; it keeps the critic from
             learning a small set by heart [0.0625 below 10,000 images, else 0].
-        holdout: samples kept from training [a sixth of the data, at most 2000].
-        threads: threads that torch may use [as many as torch is set to].
-        precision: float32, or bfloat16 for the networks' products [bfloat16 where the processor has it, for images].
-        device: where to train, such as cpu or cuda; the result is on the CPU.
+        label_smoothing: how far the critic's target for real samples lies below 1, 0 to 0.5 (one-sided).
+        feature_matching: whether the generator matches the mean of the critic's last hidden layer instead.
+        minibatch_discrimination: kernels by which the critic compares the samples of a batch; 0 for none.
+        virtual_batch_norm: whether the generator's batch norm takes its statistics from one fixed batch.
+        historical_averaging: weight of the squared distance of all weights from their mean over the past; 0 for none.
 
     Raises:
-        ArgumentError: if a value is out of its range.
+        ArgumentError: if a value is out of its range, or two exclude each other.
+
+    References:
+        Goodfellow (2016), "NIPS 2016 tutorial: generative adversarial networks", section 4, and Salimans et al.
+        (2016), "Improved techniques for training GANs", section 3, for the last five.
     """
 
-    latent_dim: int | None = None
-    seed: int = 0
-    steps: int | None = None
-    batch_size: int | None = None
+    network: str | None = None
+    conditional: bool = False
+    loss: str = "non-saturating"
     generator_lr: float = 1e-3
     critic_lr: float = 1e-3
+    optimiser: str = "adam"
     beta1: float = 0.0
     beta2: float = 0.99
+    critic_steps: int = 1
     r1: float | None = None
-    ema: float = 0.998
-    width: int | None = None
+    gradient_penalty: float = 0.0
+    clip: float = 0.0
+    spectral_norm: bool = False
     shift: float | None = None
-    holdout: int | None = None
-    threads: int | None = None
-    precision: str | None = None
-    device: str = "cpu"
+    label_smoothing: float = 0.0
+    feature_matching: bool = False
+    minibatch_discrimination: int = 0
+    virtual_batch_norm: bool = False
+    historical_averaging: float = 0.0
+
+    most: ClassVar[dict[str, int]] = {**RunConfig.most, "critic_steps": 1000, "minibatch_discrimination": 1000}
+    from_zero: ClassVar[frozenset[str]] = frozenset({"minibatch_discrimination"})
+    shares: ClassVar[dict[str, float]] = {
+        **RunConfig.shares,
+        **dict.fromkeys(("generator_lr", "critic_lr", "r1", "gradient_penalty", "clip"), UNLIMITED),
+        "historical_averaging": UNLIMITED,
+        "beta1": 0.999999,
+        "beta2": 0.999999,
+        "shift": 0.5,
+        "label_smoothing": 0.5,
+    }
 
     def __post_init__(self) -> None:
-        as_seed(self.seed)
-        for name, most in _MOST_OF.items():
-            value = getattr(self, name)
-            if value is not None and as_count(value, name) > most:
-                raise ArgumentError(f"{name} must be at most {most}, got {value}")
-        if self.threads is not None:
-            check_threads(as_count(self.threads, "threads"))
-        if self.batch_size == 1:
-            raise ArgumentError("batch_size must be at least 2 (batch norm compares samples), got 1")
-        for name, most in _MOST.items():
-            if getattr(self, name) is not None:
-                as_number(getattr(self, name), name, least=0.0, most=most)
-        if self.precision is not None:
-            one_of(self.precision, "precision", ("float32", "bfloat16"))
-        try:
-            torch.device(self.device)
-        except (RuntimeError, TypeError) as error:
-            raise ArgumentError(
-                f"device must be one that torch knows, such as cpu or cuda, got {self.device!r}"
-            ) from error
+        super().__post_init__()
+        one_of(self.loss, "loss", LOSSES)
+        one_of(self.optimiser, "optimiser", ("adam", "rmsprop"))
+        if self.network is not None:
+            one_of(self.network, "network", NETWORKS_BY_NAME)
+        if self.label_smoothing and not LOSSES[self.loss].smooths:
+            raise ArgumentError(f"label_smoothing needs a loss with targets, and {self.loss} has none; leave it at 0")
+        if self.clip and (self.spectral_norm or self.gradient_penalty):
+            raise ArgumentError("clip bounds the critic by itself; use it without spectral_norm and gradient_penalty")
+
+    @classmethod
+    def dcgan(cls, **changes: Any) -> "GANConfig":
+        """Return the published settings of DCGAN; `changes` are fields to set otherwise.
+
+        References:
+            Radford, Metz, Chintala (2016), "Unsupervised representation learning with deep convolutional
+            generative adversarial networks", section 4.
+        """
+        published: dict[str, Any] = {
+            "network": "dcgan",
+            "latent_dim": 100,
+            "batch_size": 128,
+            "width": 64,
+            "generator_lr": 2e-4,
+            "critic_lr": 2e-4,
+            "beta1": 0.5,
+            "beta2": 0.999,
+            "r1": 0.0,
+            "ema": 0.0,
+            "shift": 0.0,
+        }
+        return cls(**{**published, **changes})
+
+    @classmethod
+    def wgan(cls, **changes: Any) -> "GANConfig":
+        """Return the published settings of WGAN with weight clipping; `changes` are fields to set otherwise.
+
+        References:
+            Arjovsky, Chintala, Bottou (2017), "Wasserstein GAN", algorithm 1.
+        """
+        published: dict[str, Any] = {
+            "loss": "wasserstein",
+            "optimiser": "rmsprop",
+            "generator_lr": 5e-5,
+            "critic_lr": 5e-5,
+            "beta2": 0.99,
+            "critic_steps": 5,
+            "clip": 0.01,
+            "batch_size": 64,
+            "r1": 0.0,
+        }
+        return cls(**{**published, **changes})
+
+    @classmethod
+    def wgan_gp(cls, **changes: Any) -> "GANConfig":
+        """Return the published settings of WGAN with gradient penalty; `changes` are fields to set otherwise.
+
+        References:
+            Gulrajani et al. (2017), "Improved training of Wasserstein GANs", algorithm 1.
+        """
+        published: dict[str, Any] = {
+            "loss": "wasserstein",
+            "generator_lr": 1e-4,
+            "critic_lr": 1e-4,
+            "beta1": 0.0,
+            "beta2": 0.9,
+            "critic_steps": 5,
+            "gradient_penalty": 10.0,
+            "batch_size": 64,
+            "r1": 0.0,
+        }
+        return cls(**{**published, **changes})
 
 
-def is_image_side(side: int) -> bool:
-    """Whether the networks make square images of this side."""
-    return 16 <= side <= 1024 and side & (side - 1) == 0
-
-
-def resolved(config: GANConfig, data: Data) -> Any:
-    """Return the config with a value for every None. Typed Any, as no field is None any more."""
-    if len(data) < 4:
-        raise DataError(f"{data.name} has {len(data)} samples; training needs at least 4, better 1,000")
-    if data.is_images:
-        _, _, height, width = data.samples.shape
-        if height != width or not is_image_side(height):
-            raise DataError(
-                f"{data.name} has images of {height}x{width}; the side must be a power of two from 16 to 1024: "
-                "resize them, for example with image_folder(path, size=32)"
-            )
-    try:
-        torch.zeros(1, device=config.device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise ArgumentError(f"device {config.device!r} cannot be used here: {error}") from error
+def resolved_gan(config: GANConfig, data: Data) -> Any:
+    """Return the config with a value for every None; see `resolved` for the errors."""
     many = data.is_images and len(data) >= _MANY_IMAGES
     defaults = {
         **(_FOR_IMAGES if data.is_images else _FOR_POINTS),
         **({"steps": _STEPS_FOR_MANY} if many else {}),
         "shift": _SHIFT_FOR_FEW if data.is_images and not many else 0.0,
-        "holdout": min(2000, max(1, len(data) // 6)),
-        "threads": torch.get_num_threads(),
-        "precision": "bfloat16" if data.is_images and native_bfloat16(config.device) else "float32",
     }
-    return replace(config, **{name: value for name, value in defaults.items() if getattr(config, name) is None})
-
-
-def fitting_batch(config: Any, available: int) -> Any:
-    """Lower the batch size to the samples there are."""
-    if config.batch_size <= available:
-        return config
-    if available < 2:
-        raise DataError(f"only {available} sample is left to train on; hold out fewer or bring more")
-    warnings.warn(
-        f"batch_size is lowered from {config.batch_size} to the {available} samples there are to train on",
-        UserWarning,
-        stacklevel=3,
-    )
-    return replace(config, batch_size=available)
+    run = resolved(config, data, defaults)
+    if not data.is_images:
+        run = replace(run, shift=0.0)
+    if (run.network == "mlp") == data.is_images:
+        fits = "conv or dcgan" if data.is_images else "mlp"
+        raise ArgumentError(f"network must be {fits} for {data.name}, got {run.network!r}")
+    if run.conditional and data.labels is None:
+        raise ArgumentError(f"conditional needs labels, and {data.name} has none")
+    if run.virtual_batch_norm and not data.is_images:
+        raise ArgumentError("virtual_batch_norm is for images: the generator of points has no batch norm")
+    if run.spectral_norm and run.network == "dcgan":
+        raise ArgumentError("spectral_norm goes with network conv or mlp: dcgan's critic has batch norm")
+    return run

@@ -1,6 +1,6 @@
-"""A generative adversarial network of one pair of networks: fully connected for points, convolutional for images.
+"""Generative adversarial networks of one pair of networks: fully connected for points, convolutional for images.
 
-The loss is the non-saturating logistic one with a penalty on the critic's gradient at real samples (R1).
+The default is the non-saturating logistic loss with a penalty on the critic's gradient at real samples (R1).
 Everything random is a function of (seed, step): the rows of a batch, its latents and its augmentation.
 
 References:
@@ -9,122 +9,116 @@ References:
     Karras et al. (2020), "Analyzing and improving the image quality of StyleGAN" (lazy regularisation).
 """
 
-import time
-import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
-from latentkit.console import limited_threads, machine_memory
+from latentkit.conditional import marginal
+from latentkit.console import machine_memory
 from latentkit.errors import ArgumentError
-from latentkit.metrics import COLLAPSED
-from latentkit.nets import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
+from latentkit.nets import ConvCritic, ConvGenerator, DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
 from latentkit.priors import Normal
 from latentkit.protocols import Critic, Generator, wrap
-from trainers.config import GANConfig, fitting_batch, resolved
+from trainers.config import GANConfig, resolved_gan
 from trainers.data.dataset import Data
-from trainers.loop import (
-    Average,
-    History,
-    initialised,
-    lay_out,
-    settle_batch_norm,
-    shifted,
-)
+from trainers.distributed import alone
+from trainers.loop import Average, descend, initialised, lay_out, settle_batch_norm, shifted
+from trainers.losses import LOSSES, gradient_penalty, squared_gradient
+from trainers.run import OnStep, Training, run
+from trainers.settings import fitting_batch
+from trainers.tricks import PastMean, feature_distance
 
-__all__ = ["GANConfig", "GANState", "train_gan"]
+__all__ = ["Adversarial", "GANConfig", "train_gan"]
 
-_PENALTY_EVERY = 8
+_PENALTY_EVERY = 8  # steps between two of R1's penalties, weighted accordingly
 _SETTLING_BATCHES = 20
 _HIDDEN_LAYERS = 3  # of the networks for points
-
-
-@dataclass(frozen=True, eq=False)
-class GANState:
-    """What `on_step` gets after each step: look, but do not change.
-
-    Attributes: `step`, from 1 to `steps`; `generator`, the averaged one; `critic`; `losses`, the step's
-    numbers by name.
-    """
-
-    step: int
-    steps: int
-    generator: Generator
-    critic: Critic
-    losses: dict[str, float]
 
 
 def train_gan(
     data: Data,
     config: GANConfig = GANConfig(),
     *,
-    on_step: Callable[[GANState], None] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    on_step: OnStep | None = None,
     progress: bool = True,
+    log_dir: str | os.PathLike[str] | None = None,
 ) -> Checkpoint:
     """Train a generator and its critic.
 
-    One seed gives bit-equal weights on one machine with one number of threads.
+    One seed gives bit-equal weights on one machine with one number of threads, also if the run was stopped
+    and resumed.
 
     Args:
         data: images of one power-of-two side from 16, or points.
         config: the settings.
+        out: the run's folder: it gets the checkpoint at the end, and snapshots in `snapshots/` on the way and
+            after a Ctrl-C or SIGTERM, which stops the run when its step is whole.
+        resume: go on from the newest snapshot in `out`; without one, begin.
         on_step: called after each step.
         progress: show a progress bar on standard error.
+        log_dir: folder for TensorBoard's event files.
 
     Returns:
         A checkpoint with the averaged generator and the critic, both on the CPU in eval mode, the
-        held-out samples, and the history: the recorded `step`, `seconds` since the start, and means of
-        `critic_loss`, `generator_loss`, `real_logit` and `fake_logit` since the step recorded before.
+        held-out samples, and the history: the recorded `step`, `seconds` since the start, means since the
+        step recorded before of `critic_loss`, `generator_loss`, `real_logit`, `fake_logit` and the norms of
+        both gradients, and the newest `spread`, `near_duplicates` and `critic_auc` (see `Health`).
 
     Raises:
         DataError: if the images do not fit the networks, or there are fewer than 4 samples.
-        ArgumentError: if the networks would be too large for this machine's memory.
-        DivergenceError: if a loss is not finite.
+        ArgumentError: if settings do not fit the data or the machine's memory, if `resume` meets a run of
+            other settings or data, or is missing where an unfinished run waits.
+        DivergenceError: if a loss, a gradient or a weight is not finite; what was saved before stays.
+        MissingDependencyError: if TensorBoard is asked for and not installed.
     """
-    run = resolved(config, data)
-    train, held_out = data.split(run.holdout, run.seed)
-    run = fitting_batch(run, len(train))
-    _check_memory(train, run)
-    with limited_threads(run.threads):
-        generator, critic, history = _train(train, run, on_step, progress)
-        _warn_if_collapsed(generator, held_out, run)
-    return Checkpoint(
-        generator=wrap(generator, Normal(run.latent_dim)),
-        critic=critic,
-        holdout=held_out.floats(),
-        holdout_labels=held_out.labels,
-        classes=data.classes,
-        data=data.name,
-        trainer="gan",
-        settings=asdict(run),
-        history=history,
+    settings = resolved_gan(config, data)
+    train, held_out = data.split(settings.holdout, settings.seed)
+    settings = fitting_batch(settings, len(train))
+    check_memory(networks(train, settings), settings)
+    training = Adversarial(train, held_out, settings)
+    return run(training, out=out, resume=resume, on_step=on_step, progress=progress, log_dir=log_dir)
+
+
+def networks(data: Data, config: Any) -> Any:
+    """Return a function that makes the generator and the critic for such data."""
+    classes = len(data.classes) if config.conditional else 0
+    critic: dict[str, Any] = {"classes": classes, "minibatch_kernels": config.minibatch_discrimination}
+    if config.network != "dcgan":
+        critic["spectral"] = config.spectral_norm
+    if not data.is_images:
+        dim, width = data.samples.shape[1], config.width
+        return lambda: (
+            MLPGenerator(config.latent_dim, dim, width, _HIDDEN_LAYERS, classes=classes),
+            MLPCritic(dim, width, _HIDDEN_LAYERS, **critic),
+        )
+    make, judge = (DCGANGenerator, DCGANCritic) if config.network == "dcgan" else (ConvGenerator, ConvCritic)
+    channels, size = data.samples.shape[1], data.samples.shape[2]
+    virtual = config.virtual_batch_norm
+    return lambda: (
+        make(config.latent_dim, channels, size, config.width, classes=classes, virtual_batch_norm=virtual),
+        judge(channels, size, config.width, **critic),
     )
 
 
-def _networks(data: Data, config: Any) -> tuple[nn.Module, nn.Module]:
-    if data.is_images:
-        channels, size = data.samples.shape[1], data.samples.shape[2]
-        generator = ConvGenerator(config.latent_dim, channels, size, config.width)
-        return generator, ConvCritic(channels, size, config.width)
-    dim = data.samples.shape[1]
-    generator = MLPGenerator(config.latent_dim, dim, config.width, _HIDDEN_LAYERS)
-    return generator, MLPCritic(dim, config.width, _HIDDEN_LAYERS)
+def check_memory(make: Any, config: Any) -> None:
+    """Refuse networks that cannot be trained here, before the system ends the process for them.
 
-
-def _check_memory(data: Data, config: Any) -> None:
-    """Refuse networks that cannot be trained here, before the system ends the process for them."""
+    Args:
+        make: returns the networks, the averaged one first.
+        config: the settings, with `width`, `latent_dim` and `device`.
+    """
     with torch.device("meta"):  # where nothing is allocated
-        generator, critic = _networks(data, config)
-    weights = [sum(p.numel() for p in network.parameters()) for network in (generator, critic)]
-    # Each weight has its gradient and two moments, the generator's an average as well.
-    needed = 4 * (5 * weights[0] + 4 * weights[1])
+        weights = [sum(p.numel() for p in network.parameters()) for network in make()]
+    # Each weight has its gradient and two moments, the averaged network's an average as well.
+    needed = 4 * (4 * sum(weights) + weights[0])
     if torch.device(config.device).type == "cpu" and needed > machine_memory():
         raise ArgumentError(
             f"width {config.width} and latent_dim {config.latent_dim} make networks of {sum(weights):,} weights, which "
@@ -132,94 +126,198 @@ def _check_memory(data: Data, config: Any) -> None:
         )
 
 
-def _latents(config: Any, batch: int) -> Tensor:
-    """Return the latents (batch_size, latent_dim) of one step."""
-    n = config.batch_size
-    draws = streams.normal(n, config.latent_dim, seed=config.seed, start=batch * n, stream=streams.TRAINING)
-    return torch.from_numpy(draws).to(config.device, torch.float32)
+class Adversarial(Training):
+    """The steps of a GAN."""
 
+    name = "gan"
 
-def _train(
-    data: Data, config: Any, on_step: Callable[[GANState], None] | None, progress: bool
-) -> tuple[nn.Module, nn.Module, dict[str, list[float]]]:
-    device, batch = torch.device(config.device), config.batch_size
-    generator, critic = initialised(lambda: _networks(data, config), config.seed)
-    for module in (generator, critic):
-        lay_out(module.to(device), torch.channels_last)
-    average = Average(generator, config.ema)
-    betas = (config.beta1, config.beta2)
-    generator_adam = torch.optim.Adam(generator.parameters(), config.generator_lr, betas, fused=True)
-    critic_adam = torch.optim.Adam(critic.parameters(), config.critic_lr, betas, fused=True)
-    low_precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
-    reach = round(config.shift * data.samples.shape[-1]) if data.is_images else 0
-    prior, history, began = Normal(config.latent_dim), History(config.steps), time.monotonic()
+    def __init__(self, data: Data, held_out: Data, config: Any) -> None:
+        super().__init__(data, held_out, config)
+        self.device, self.loss = torch.device(config.device), LOSSES[config.loss]
+        generator, critic = initialised(self.networks(), config.seed)
+        for module in (generator, critic):
+            lay_out(module.to(self.device), torch.channels_last)
+        self.prior, self.average = Normal(config.latent_dim), Average(generator, config.ema)
+        self.plain_generator, self.plain_critic = generator, critic
+        if config.virtual_batch_norm:
+            generator.reference(*self._reference())
+        self.generator_net, self.judge = self.group.parallel(generator), self.group.parallel(_Judge(critic))
+        self.generator_steps = _optimiser(generator, config.generator_lr, config)
+        self.critic_steps = _optimiser(critic, config.critic_lr, config)
+        self.past = [PastMean(module) for module in (generator, critic)] if config.historical_averaging else []
+        self.reach = round(config.shift * data.samples.shape[-1]) if data.is_images else 0
+        # What compares the samples of a batch must not see real and generated ones in one.
+        self.apart = config.minibatch_discrimination > 0 or config.network == "dcgan"
+        self.share = self.group.share(config.batch_size)
 
-    bar = tqdm(range(1, config.steps + 1), desc=f"gan {data.name}", disable=not progress, mininterval=0.5)
-    for step in bar:
-        draws = torch.from_numpy(
-            streams.uniform(batch, 5, seed=config.seed, start=step * batch, stream=streams.BATCHES)
-        )
-        rows = (draws[:, 0] * len(data)).long()
-        real = shifted(data.floats(rows).to(device), draws[:, 1:3], reach)
-        with low_precision:
-            # One batch of samples serves both networks: the critic learns first, then the generator.
-            fake = shifted(generator(_latents(config, step)), draws[:, 3:5], reach)
-            real_logits, fake_logits = critic(torch.cat([real, fake.detach()])).chunk(2)
-        critic_loss = functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
-        if step % _PENALTY_EVERY == 0 and config.r1:
-            total = critic_loss + _PENALTY_EVERY * config.r1 / 2 * _squared_gradient(critic, real)
-        else:
-            total = critic_loss
-        critic_adam.zero_grad()
-        total.backward()
-        critic_adam.step()
+    def networks(self) -> Any:
+        """Return what makes the generator and the critic."""
+        return networks(self.data, self.config)
 
-        critic.requires_grad_(False)
-        with low_precision:
-            generator_loss = functional.softplus(-critic(fake)).mean()
-        generator_adam.zero_grad()
-        generator_loss.backward()
-        generator_adam.step()
-        critic.requires_grad_(True)
-        average.update(generator)
+    def further_losses(self, number: int) -> dict[str, Tensor]:
+        """Return further parts of the critic's loss in batch `number`, by name, for a trainer that has some."""
+        del number
+        return {}
 
-        losses = {
-            "critic_loss": critic_loss.item(),
-            "generator_loss": generator_loss.item(),
-            "real_logit": real_logits.mean().item(),
-            "fake_logit": fake_logits.mean().item(),
+    def parts(self) -> dict[str, Any]:
+        """Return both networks, the average, the optimisers' moments, and past means if they count."""
+        parts = {
+            "generator": self.plain_generator,
+            "critic": self.plain_critic,
+            "average": self.average,
+            "generator_steps": self.generator_steps,
+            "critic_steps": self.critic_steps,
         }
-        history.add(step, time.monotonic() - began, **losses)
-        bar.set_postfix({name: f"{value:.2f}" for name, value in losses.items()}, refresh=False)
-        if on_step is not None:
-            on_step(GANState(step, config.steps, wrap(average.module, prior), critic, losses))
+        return {**parts, **{f"past{k}": past for k, past in enumerate(self.past)}}
 
-    settle_batch_norm(average.module, (_latents(config, config.steps + 1 + k) for k in range(_SETTLING_BATCHES)))
-    critic.eval().requires_grad_(False)
-    for module in (average.module, critic):
-        lay_out(module.to("cpu"), torch.contiguous_format)
-    return average.module, critic, history.columns
+    def generator(self) -> Generator:
+        """Return the averaged generator with settled batch norms, over all classes if it is conditional."""
+        made = self._wrapped(self._settled())
+        return marginal(made) if self.config.conditional else made
+
+    def critic(self) -> Critic:
+        """Return the critic."""
+        return self.plain_critic
+
+    def finished(self) -> dict[str, Any]:
+        """Return the averaged generator with settled batch norms, and the critic."""
+        average, critic = self._settled(), alone(self.plain_critic)
+        critic.eval().requires_grad_(False)
+        for module in (average, critic):
+            lay_out(module.to("cpu"), torch.contiguous_format)
+        return {"generator": self._wrapped(average), "critic": critic}
+
+    def _settled(self) -> Any:
+        """Return a copy of the averaged generator, whose normalisation fits its weights."""
+        average: Any = alone(self.average.module)
+        if self.config.virtual_batch_norm:
+            average.reference(*self._reference())
+        settle_batch_norm(average, self._settling())
+        return average
+
+    def _wrapped(self, module: nn.Module) -> Any:
+        return wrap(module, self.prior, classes=self.data.classes if self.config.conditional else None)
+
+    def _settling(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield inputs of the generator that no step sees."""
+        for k in range(_SETTLING_BATCHES):
+            batch = self.config.batch_size
+            draws = streams.uniform(batch, 1, seed=self.config.seed, start=k * batch, stream=streams.SETTLING)
+            rows = (torch.from_numpy(draws[:, 0]) * len(self.data)).long()
+            yield self._inputs(self._latents(k, streams.SETTLING), rows)
+
+    def _reference(self) -> tuple[Tensor, ...]:
+        """Return the inputs of virtual batch norm's fixed batch."""
+        return next(self._settling())
+
+    def _latents(self, batch: int, stream: int = streams.TRAINING) -> Tensor:
+        n, dim = self.config.batch_size, self.config.latent_dim
+        draws = streams.normal(n, dim, seed=self.config.seed, start=batch * n, stream=stream)
+        return torch.from_numpy(draws).to(self.device, torch.float32)
+
+    def _inputs(self, latents: Tensor, rows: Any) -> tuple[Tensor, ...]:
+        """Return latents, with the classes of training rows if samples are made for a class."""
+        if not self.config.conditional or self.data.labels is None:
+            return (latents,)
+        return latents, self.data.labels[rows].to(self.device)
+
+    def _batch(self, number: int) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Return this process's real samples, the generator's inputs, and uniforms (n, 6) of batch `number`."""
+        n = self.config.batch_size
+        draws = torch.from_numpy(streams.uniform(n, 6, seed=self.config.seed, start=number * n, stream=streams.BATCHES))
+        draws = draws[self.share]
+        rows = (draws[:, 0] * len(self.data)).long()
+        real = shifted(self.data.floats(rows).to(self.device), draws[:, 1:3], self.reach)
+        return real, self._inputs(self._latents(number)[self.share], rows), draws
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """Update the critic `critic_steps` times and the generator once."""
+        numbers: dict[str, Tensor] = {}
+        for number in range((step - 1) * self.config.critic_steps + 1, step * self.config.critic_steps + 1):
+            real, inputs, draws = self._batch(number)
+            # The last batch of samples serves both networks: the critic learns first, then the generator.
+            serves_both = number == step * self.config.critic_steps
+            with self._low_precision(), torch.set_grad_enabled(serves_both):
+                fake = shifted(self.generator_net(*inputs), draws[:, 3:5], self.reach)
+            numbers = self._update_critic(number, real, fake.detach(), inputs[1:], draws)
+            if serves_both:
+                numbers |= self._update_generator(real, fake, inputs[1:])
+        self.average.update(self.plain_generator)
+        return numbers
+
+    def _low_precision(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    def _update_critic(
+        self, number: int, real: Tensor, fake: Tensor, labels: tuple[Tensor, ...], draws: Tensor
+    ) -> dict[str, Tensor]:
+        config, critic = self.config, self.plain_critic
+
+        def judged_again(samples: Tensor) -> Tensor:
+            return critic(samples, *labels)
+
+        with self._low_precision():
+            if self.apart:
+                (real_logits, classes), (fake_logits, _) = self.judge(real, *labels), self.judge(fake, *labels)
+            else:
+                logits, classes = self.judge(torch.cat([real, fake]), *(torch.cat([known, known]) for known in labels))
+                real_logits, fake_logits = logits.chunk(2)
+        loss = self.loss.critic(real_logits, fake_logits, config.label_smoothing)
+        numbers = {"critic_loss": loss, "real_logit": real_logits.mean(), "fake_logit": fake_logits.mean()}
+        if labels:
+            # Its gradient reaches the probe alone.
+            numbers["class_loss"] = functional.cross_entropy(classes[: len(real)], labels[0])
+            loss = loss + numbers["class_loss"]
+        for name, part in self.further_losses(number).items():
+            numbers[name] = part
+            loss = loss + part
+        if config.r1 and number % _PENALTY_EVERY == 0:
+            loss = loss + _PENALTY_EVERY * config.r1 / 2 * squared_gradient(judged_again, real)
+        if config.gradient_penalty:
+            loss = loss + config.gradient_penalty * gradient_penalty(judged_again, real, fake, draws[:, 5].to(real))
+        if self.past:
+            loss = loss + config.historical_averaging * self.past[1].distance(critic)
+        numbers["critic_gradient"] = descend(loss, self.critic_steps, critic)
+        if config.clip:
+            with torch.no_grad():
+                for parameter in critic.parameters():
+                    parameter.clamp_(-config.clip, config.clip)
+        if self.past:
+            self.past[1].update(critic)
+        return numbers
+
+    def _update_generator(self, real: Tensor, fake: Tensor, labels: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        critic, generator = self.plain_critic, self.plain_generator
+        critic.requires_grad_(False)
+        with self._low_precision():
+            if self.config.feature_matching:
+                loss = feature_distance(critic.features(real), critic.features(fake), self.group)
+            else:
+                loss = self.loss.generator(critic(fake, *labels))
+        total = loss
+        if self.past:
+            total = loss + self.config.historical_averaging * self.past[0].distance(generator)
+        gradient = descend(total, self.generator_steps, generator)
+        critic.requires_grad_(True)
+        if self.past:
+            self.past[0].update(generator)
+        return {"generator_loss": loss, "generator_gradient": gradient}
 
 
-def _squared_gradient(critic: nn.Module, real: Tensor) -> Tensor:
-    """Return the mean squared norm of the critic's gradient at real samples."""
-    real = real.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
-    return slope.square().flatten(1).sum(1).mean()
+class _Judge(nn.Module):
+    """A critic as it is trained: the logits of samples, and their class logits if it gets labels."""
+
+    def __init__(self, critic: nn.Module) -> None:
+        super().__init__()
+        self.critic: Any = critic
+
+    def forward(self, x: Tensor, *labels: Tensor) -> tuple[Tensor, Tensor]:
+        if labels:
+            return self.critic.both(x, *labels)
+        return self.critic(x), x.new_empty(0)
 
 
-def _warn_if_collapsed(generator: nn.Module, held_out: Data, config: Any) -> None:
-    count = min(256, len(held_out))
-    if count < 2:
-        return
-    with torch.no_grad():
-        samples = generator(Normal(config.latent_dim).sample(count, seed=config.seed))
-    spread = torch.pdist(samples.flatten(1)).mean()
-    usual = torch.pdist(held_out.floats(slice(count)).flatten(1)).mean()
-    if spread < COLLAPSED * usual:
-        warnings.warn(
-            f"the samples are nearly identical: their mean distance is {spread:.3g}, that of real samples "
-            f"{usual:.3g}; train longer, or with another seed, lower learning rates or a larger r1",
-            UserWarning,
-            stacklevel=3,
-        )
+def _optimiser(module: nn.Module, rate: float, config: Any) -> torch.optim.Optimizer:
+    if config.optimiser == "rmsprop":
+        return torch.optim.RMSprop(module.parameters(), rate, alpha=config.beta2)
+    return torch.optim.Adam(module.parameters(), rate, (config.beta1, config.beta2), fused=True)

@@ -1,19 +1,16 @@
 """What the trainers share: repeatable starts, weight averages, augmentation, and checks on the way."""
 
 import copy
-import math
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentkit.errors import DivergenceError
-
 __all__ = [
     "Average",
-    "History",
+    "descend",
     "initialised",
     "lay_out",
     "native_bfloat16",
@@ -60,6 +57,16 @@ class Average:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self._updates = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averaged weights and how many updates they had."""
+        return {**self.module.state_dict(), "updates": self._updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        weights = dict(state)
+        self._updates = int(weights.pop("updates"))
+        self.module.load_state_dict(weights)
+
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Move the average towards the module's present weights."""
@@ -71,13 +78,23 @@ class Average:
             mine.copy_(other)
 
 
+def descend(loss: Tensor, optimiser: torch.optim.Optimizer, module: nn.Module) -> Tensor:
+    """Make one step of an optimiser down a loss, and return the norm of the module's gradient."""
+    optimiser.zero_grad()
+    loss.backward()
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    optimiser.step()
+    return norm
+
+
 @torch.no_grad()
-def settle_batch_norm(module: nn.Module, batches: Iterator[Tensor]) -> None:
+def settle_batch_norm(module: nn.Module, batches: Iterator[tuple[Tensor, ...]]) -> None:
     """Measure the batch-norm statistics of averaged weights: those of the trained weights do not fit them.
 
     Args:
         module: left in eval mode.
-        batches: inputs of the module, one a batch; the statistics are their plain mean.
+        batches: arguments of the module, one tuple a batch; the statistics are their plain mean.
     """
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     if norms:
@@ -87,7 +104,7 @@ def settle_batch_norm(module: nn.Module, batches: Iterator[Tensor]) -> None:
             norm.momentum = None  # a cumulative mean
             norm.train()
         for batch in batches:
-            module(batch)
+            module(*batch)
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
     module.eval()
@@ -114,36 +131,3 @@ def shifted(images: Tensor, draws: Tensor, reach: int) -> Tensor:
     # Indexed in channels-last order, where the channels of a pixel are one run of memory.
     pixels = padded.permute(0, 2, 3, 1)
     return pixels[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-class History:
-    """Training's numbers, averaged between the steps that are recorded.
-
-    Args:
-        steps: length of the run; about 200 of its steps are recorded, and always the last.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.columns: dict[str, list[float]] = {}
-        self._steps = steps
-        self._every = max(1, steps // 200)
-        self._sums: dict[str, float] = {}
-        self._count = 0
-
-    def add(self, step: int, seconds: float, **values: float) -> None:
-        """Count the numbers of step `step`, 1 to `steps`.
-
-        Raises:
-            DivergenceError: if one is not finite.
-        """
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise DivergenceError(f"{name} became {value} at step {step}; lower the learning rates or raise r1")
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-        if step % self._every and step != self._steps:
-            return
-        means = {name: total / self._count for name, total in self._sums.items()}
-        for name, value in {"step": float(step), "seconds": seconds, **means}.items():
-            self.columns.setdefault(name, []).append(value)
-        self._sums, self._count = {}, 0

@@ -1,0 +1,54 @@
+"""Requests to end, put off until a step is whole: a Ctrl-C in the middle of one would leave half-updated weights."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["Requests", "deferred_requests"]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Requests:
+    """What has been asked while a block ran: `number` is the signal's, or None."""
+
+    number: int | None = None
+
+    def obey(self) -> None:
+        """Do what was asked for, now: after a Ctrl-C that is a `KeyboardInterrupt`."""
+        if self.number is not None:
+            signal.raise_signal(self.number)
+
+
+@contextmanager
+def deferred_requests() -> Iterator[Requests]:
+    """Note SIGINT, SIGTERM and SIGHUP instead of obeying them within the block; the second one is obeyed at once.
+
+    The handlers are put back at the end of the block; call `obey` after it. Signals that are ignored, and
+    threads other than the main one, which cannot have handlers, are left alone.
+    """
+    requests = Requests()
+    before = {}
+
+    def note(number: int, _frame: object) -> None:
+        if requests.number is not None:
+            restore()
+            signal.raise_signal(number)
+        requests.number = number
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        before.clear()
+
+    if threading.current_thread() is threading.main_thread():
+        for name in _SIGNALS:
+            number = getattr(signal, name, None)
+            handler = None if number is None else signal.getsignal(number)
+            if number is not None and handler not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, note)
+    try:
+        yield requests
+    finally:
+        restore()

@@ -1,0 +1,156 @@
+"""The settings that all trainers share, and the values that they take for a kind of data."""
+
+import math
+import warnings
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import torch
+
+from latentkit.checks import as_count, as_number, as_seed, one_of
+from latentkit.console import check_threads
+from latentkit.errors import ArgumentError, DataError
+from trainers.data.dataset import Data
+from trainers.loop import native_bfloat16
+
+__all__ = ["RunConfig", "fitting_batch", "is_image_side", "resolved"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of every trainer; None means a value that fits the data, given in brackets.
+
+    Args:
+        latent_dim: size of a latent, at most 65536 [64 for images, 2 for points].
+        seed: number from 0 to 2**64 - 1 that decides everything random.
+        steps: optimiser steps of each network.
+        batch_size: samples a step, at least 2; with several processes, of all together.
+        width: channels at half the image's side, or units of a hidden layer.
+        ema: decay a step of the averaged weights that are kept, 0 to below 1; 0 keeps the last ones.
+        holdout: samples kept from training [a sixth of the data, at most 2000].
+        threads: threads that torch may use [as many as torch is set to].
+        precision: float32, or bfloat16 for the networks' products [bfloat16 where the processor has it, for images].
+        device: where to train, such as cpu or cuda; the result is on the CPU.
+        save_every: steps between two snapshots of a run that has a folder.
+        keep: how many snapshots stay, the newest ones; at least 1.
+        check_every: steps between two looks at the samples' health.
+
+    Raises:
+        ArgumentError: if a value is out of its range.
+    """
+
+    latent_dim: int | None = None
+    seed: int = 0
+    steps: int | None = None
+    batch_size: int | None = None
+    width: int | None = None
+    ema: float = 0.998
+    holdout: int | None = None
+    threads: int | None = None
+    precision: str | None = None
+    device: str = "cpu"
+    save_every: int = 1000
+    keep: int = 2
+    check_every: int = 250
+
+    # Beyond these a slip of the finger is likelier than a wish.
+    most: ClassVar[dict[str, int]] = {
+        "latent_dim": 2**16,
+        "steps": 10**9,
+        "batch_size": 2**20,
+        "width": 2**16,
+        "holdout": 10**9,
+        "save_every": 10**9,
+        "keep": 10**6,
+        "check_every": 10**9,
+    }
+    #: Real numbers from 0 to these.
+    shares: ClassVar[dict[str, float]] = {"ema": 0.999999}
+    #: Settings that may change when a run goes on: they do not alter what a step does.
+    free: ClassVar[frozenset[str]] = frozenset({"steps", "threads", "device", "save_every", "keep"})
+
+    def __post_init__(self) -> None:
+        as_seed(self.seed)
+        for name, most in self.most.items():
+            value = getattr(self, name)
+            if value is not None and as_count(value, name, least=0 if name in self.from_zero else 1) > most:
+                raise ArgumentError(f"{name} must be at most {most}, got {value}")
+        if self.threads is not None:
+            check_threads(as_count(self.threads, "threads"))
+        if self.batch_size == 1:
+            raise ArgumentError("batch_size must be at least 2 (samples of a batch are compared), got 1")
+        for name, most in self.shares.items():
+            if getattr(self, name) is not None:
+                as_number(getattr(self, name), name, least=0.0, most=most)
+        if self.precision is not None:
+            one_of(self.precision, "precision", ("float32", "bfloat16"))
+        for field in fields(self):
+            if isinstance(field.default, bool) and not isinstance(getattr(self, field.name), bool):
+                raise ArgumentError(f"{field.name} must be True or False, got {getattr(self, field.name)!r}")
+        try:
+            torch.device(self.device)
+        except (RuntimeError, TypeError) as error:
+            raise ArgumentError(
+                f"device must be one that torch knows, such as cpu or cuda, got {self.device!r}"
+            ) from error
+
+    #: Counts that may be 0.
+    from_zero: ClassVar[frozenset[str]] = frozenset()
+
+
+#: The largest value of a setting that has no other limit.
+UNLIMITED = math.inf
+
+
+def is_image_side(side: int) -> bool:
+    """Whether the networks make square images of this side."""
+    return 16 <= side <= 1024 and side & (side - 1) == 0
+
+
+def resolved(config: RunConfig, data: Data, defaults: dict[str, Any]) -> Any:
+    """Return the config with a value for every None. Typed Any, as no field is None any more.
+
+    Args:
+        config: the settings.
+        data: what they are for.
+        defaults: the trainer's values for this kind of data.
+
+    Raises:
+        DataError: if the data have fewer than 4 samples, or images of a side that no network makes.
+        ArgumentError: if the device cannot be used.
+    """
+    if len(data) < 4:
+        raise DataError(f"{data.name} has {len(data)} samples; training needs at least 4, better 1,000")
+    if data.is_images:
+        _, _, height, width = data.samples.shape
+        if height != width or not is_image_side(height):
+            raise DataError(
+                f"{data.name} has images of {height}x{width}; the side must be a power of two from 16 to 1024: "
+                "resize them, for example with image_folder(path, size=32)"
+            )
+    try:
+        torch.zeros(1, device=config.device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise ArgumentError(f"device {config.device!r} cannot be used here: {error}") from error
+    values = {
+        "latent_dim": 64 if data.is_images else 2,
+        "holdout": min(2000, max(1, len(data) // 6)),
+        "threads": torch.get_num_threads(),
+        "precision": "bfloat16" if data.is_images and native_bfloat16(config.device) else "float32",
+        **defaults,
+    }
+    return replace(config, **{name: value for name, value in values.items() if getattr(config, name) is None})
+
+
+def fitting_batch(config: Any, available: int) -> Any:
+    """Lower the batch size to the samples there are."""
+    if config.batch_size <= available:
+        return config
+    if available < 2:
+        raise DataError(f"only {available} sample is left to train on; hold out fewer or bring more")
+    warnings.warn(
+        f"batch_size is lowered from {config.batch_size} to the {available} samples there are to train on",
+        UserWarning,
+        stacklevel=3,
+    )
+    return replace(config, batch_size=available)
