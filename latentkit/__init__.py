@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "priors": ("Empirical", "Normal", "Prior", "Sphere", "Uniform"),
-    "protocols": ("Critic", "Encoder", "Generator", "condition", "wrap"),
+    "protocols": ("ConditionalGenerator", "Critic", "Encoder", "Generator", "wrap"),
     "curves": ("Curve", "interpolate", "lerp", "loop", "slerp", "tour"),
     "arithmetic": ("analogy", "combine", "mean", "vicinity"),
     "directions": ("Direction", "mean_difference"),
@@ -20,9 +20,13 @@ _HOMES = {
     "sampling.truncate": ("truncate", "truncated_sample"),
     "calibration": ("Calibration", "calibrate", "score"),
     "quality": ("QualityMap", "quality_map"),
+    "geometry": ("effective_rank", "jacobian"),
+    "inversion": ("Inversion", "invert"),
     "metrics": ("SampleQuality", "sample_quality"),
     "projection": ("Projection", "project"),
+    "bundled": ("BUNDLED",),
     "checkpoint": ("Checkpoint", "load"),
+    "conditional": ("condition", "marginal"),
     "animation": ("Animation", "animate"),
     "reports": ("report",),
     "errors": ("LatentkitError",),
@@ -38,11 +42,14 @@ if TYPE_CHECKING:
     from latentkit.arithmetic import combine as combine
     from latentkit.arithmetic import mean as mean
     from latentkit.arithmetic import vicinity as vicinity
+    from latentkit.bundled import BUNDLED as BUNDLED
     from latentkit.calibration import Calibration as Calibration
     from latentkit.calibration import calibrate as calibrate
     from latentkit.calibration import score as score
     from latentkit.checkpoint import Checkpoint as Checkpoint
     from latentkit.checkpoint import load as load
+    from latentkit.conditional import condition as condition
+    from latentkit.conditional import marginal as marginal
     from latentkit.curves import Curve as Curve
     from latentkit.curves import interpolate as interpolate
     from latentkit.curves import lerp as lerp
@@ -52,6 +59,10 @@ if TYPE_CHECKING:
     from latentkit.directions import Direction as Direction
     from latentkit.directions import mean_difference as mean_difference
     from latentkit.errors import LatentkitError as LatentkitError
+    from latentkit.geometry import effective_rank as effective_rank
+    from latentkit.geometry import jacobian as jacobian
+    from latentkit.inversion import Inversion as Inversion
+    from latentkit.inversion import invert as invert
     from latentkit.metrics import SampleQuality as SampleQuality
     from latentkit.metrics import sample_quality as sample_quality
     from latentkit.priors import Empirical as Empirical
@@ -61,10 +72,10 @@ if TYPE_CHECKING:
     from latentkit.priors import Uniform as Uniform
     from latentkit.projection import Projection as Projection
     from latentkit.projection import project as project
+    from latentkit.protocols import ConditionalGenerator as ConditionalGenerator
     from latentkit.protocols import Critic as Critic
     from latentkit.protocols import Encoder as Encoder
     from latentkit.protocols import Generator as Generator
-    from latentkit.protocols import condition as condition
     from latentkit.protocols import wrap as wrap
     from latentkit.quality import QualityMap as QualityMap
     from latentkit.quality import quality_map as quality_map

@@ -6,6 +6,7 @@ The folder holds safetensors and JSON, nothing that runs code; `manifest` says h
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentkit.errors import CheckpointError, LatentkitError
+from latentkit.bundled import found
+from latentkit.errors import CheckpointError, LabelError, LatentkitError
 from latentkit.manifest import check_place, parse_json, read_manifest, read_part, write_parts
 from latentkit.nets import NETWORKS, build
-from latentkit.priors import prior_from_dict, prior_to_dict
-from latentkit.protocols import Critic, Encoder, Generator, Wrapped, wrap
+from latentkit.priors import Prior, prior_from_dict, prior_to_dict
+from latentkit.protocols import ConditionalGenerator, Critic, Encoder, Generator, Wrapped, wrap
 
 __all__ = ["Checkpoint", "load"]
 
@@ -29,7 +31,8 @@ class Checkpoint:
     """A generator with its critic, held-out real samples, and how they were made.
 
     Args:
-        generator: the model, with its prior.
+        generator: the model, with its prior. A `ConditionalGenerator` is explored through `condition` and
+            `marginal`, which take the whole checkpoint.
         critic: the discriminator that it was trained against, or None.
         holdout: (M, *S) real samples that training never saw, as the generator would make them.
         holdout_labels: (M,) class numbers of the held-out samples, or None.
@@ -39,6 +42,9 @@ class Checkpoint:
         settings: the trainer's settings, as JSON values.
         history: lists of equal length: training's numbers over the steps.
         encoder: what turns samples into latents, or None.
+
+    Raises:
+        LabelError: if a conditional generator's classes are others than the checkpoint's.
     """
 
     generator: Generator
@@ -52,11 +58,28 @@ class Checkpoint:
     history: dict[str, list[float]] = field(default_factory=dict)
     encoder: Encoder | None = None
 
+    def __post_init__(self) -> None:
+        generator = self.generator
+        if isinstance(generator, ConditionalGenerator) and generator.classes != self.classes:
+            raise LabelError(
+                f"a checkpoint has the classes of its conditional generator, ({', '.join(generator.classes)}), "
+                f"got ({', '.join(self.classes)})"
+            )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the generator needs a class: `condition` or `marginal` comes before all else."""
+        return isinstance(self.generator, ConditionalGenerator)
+
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that name the generator's weights and prior."""
-        module = _stored_module(self.generator, "generator")
-        prior = json.dumps(prior_to_dict(self.generator.prior), sort_keys=True)
+        """Twelve hexadecimal digits that name the generator's weights and prior.
+
+        What `condition` and `marginal` make of a conditional generator has the name of that generator.
+        """
+        generator = _whole(self.generator)
+        module = _stored_module(generator, "generator")
+        prior = json.dumps(prior_to_dict(generator.prior), sort_keys=True)
         return hashlib.sha256(_pack(module.state_dict()) + prior.encode()).hexdigest()[:12]
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -66,8 +89,8 @@ class Checkpoint:
 
         Raises:
             OutputError: if the folder is a file, is not writable, or holds other things and no checkpoint.
-            CheckpointError: if a model is not one of the bundled networks, or has weights that are
-                not finite.
+            CheckpointError: if a model is not one of the bundled networks, has weights that are not
+                finite, or the models, prior and classes do not fit each other.
         """
         check_place(folder)
         write_parts(folder, self.parts())
@@ -77,9 +100,11 @@ class Checkpoint:
         """Return the contents of the checkpoint's files by role, as `save` writes them.
 
         Raises:
-            CheckpointError: if a model is not one of the bundled networks, or has weights that are
-                not finite.
+            CheckpointError: if a model is not one of the bundled networks, has weights that are not
+                finite, or the models, prior and classes do not fit each other.
         """
+        if _whole(self.generator) is not self.generator:
+            raise CheckpointError("this is a view of a conditional checkpoint; save the checkpoint that it was made of")
         about: dict[str, Any] = {
             "prior": prior_to_dict(self.generator.prior),
             "networks": {},
@@ -97,6 +122,12 @@ class Checkpoint:
             module = _stored_module(model, role)
             about["networks"][role] = {"name": module.network, "settings": module.settings}
             parts[role] = _pack(_finite_state(module, role))
+        networks = {role: network["settings"] for role, network in about["networks"].items()}
+        wrong = _misfit(networks, self.generator.prior, self.classes)
+        if wrong is None and bool(networks["generator"].get("classes")) != self.conditional:
+            wrong = f"a generator network {'without' if self.conditional else 'for'} classes; wrap it accordingly"
+        if wrong is not None:
+            raise CheckpointError(f"a checkpoint that cannot be loaded is not stored, and this one has {wrong}")
         held = {"samples": _to_bytes(self.holdout)}
         if self.holdout_labels is not None:
             held["labels"] = self.holdout_labels.to(torch.int64)
@@ -115,7 +146,8 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
     networks are built from a closed table.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: the checkpoint's folder, or the name of a bundled checkpoint (one of `BUNDLED`), which is
+            taken where there is nothing of that name in the current directory.
 
     Returns:
         The checkpoint with its models on the CPU, in eval mode.
@@ -124,7 +156,7 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: if it is missing, damaged, newer than this library, or no checkpoint; the
             text says which file and why.
     """
-    source = Path(folder)
+    source = found(folder)
     files = read_manifest(source)
     about = parse_json(read_part(source, files, "about"), source / files["about"]["name"])
     models = {}
@@ -135,20 +167,23 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
                 raise CheckpointError(f"{source} names a network for an unknown role {role!r}")
             state = _unpack(read_part(source, files, role), source / files[role]["name"])
             models[role] = _restore(network["name"], network["settings"], state, source / files[role]["name"])
-        takes = models["generator"].settings["latent_dim"]
-        if takes != prior.dim:
-            raise CheckpointError(f"{source} has a prior of {prior.dim} coordinates and a generator that takes {takes}")
+        classes = tuple(map(str, about["classes"]))
+        networks = {role: network.settings for role, network in models.items()}
+        wrong = _misfit(networks, prior, classes)
+        if wrong is not None:
+            raise CheckpointError(f"{source} has {wrong}")
+        conditional = bool(networks["generator"].get("classes"))
         held = _unpack(read_part(source, files, "holdout"), source / files["holdout"]["name"])
         samples, labels = _from_bytes(held["samples"]), held.get("labels")
         if not bool(torch.isfinite(samples).all()) or (labels is not None and labels.shape != samples.shape[:1]):
             raise CheckpointError(f"{source} has held-out samples that are not finite, or labels of another number")
         return Checkpoint(
-            generator=wrap(models["generator"], prior),
+            generator=wrap(models["generator"], prior, classes=classes if conditional else None),
             critic=models.get("critic"),
             encoder=models.get("encoder"),
             holdout=samples,
             holdout_labels=labels,
-            classes=tuple(map(str, about["classes"])),
+            classes=classes,
             data=str(about["data"]),
             trainer=str(about["trainer"]),
             settings=dict(about["settings"]),
@@ -160,8 +195,27 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{source} is not a complete checkpoint: {type(error).__name__}: {error}") from error
 
 
+def _whole(generator: Any) -> Any:
+    """Return the conditional generator that a generator is a view of, or else the generator itself."""
+    inside = getattr(generator, "module", None)
+    return inside if isinstance(inside, ConditionalGenerator) else generator
+
+
+def _misfit(networks: Mapping[str, Mapping[str, Any]], prior: Prior, classes: Sequence[str]) -> str | None:
+    """Return what does not fit in the settings of networks by role, in a few words, or None."""
+    for role, does in (("generator", "a generator that takes"), ("encoder", "an encoder that gives")):
+        size = networks.get(role, {}).get("latent_dim", prior.dim)
+        if size != prior.dim:
+            return f"a prior of {prior.dim} coordinates and {does} {size}"
+    for role, settings in networks.items():
+        known = settings.get("classes")
+        if known and known != len(classes):
+            return f"the names of {len(classes)} classes and a {role} for {known}"
+    return None
+
+
 def _stored_module(model: Any, role: str) -> Any:
-    module = model.module if isinstance(model, Wrapped) else model
+    module = model.module if isinstance(model, (Wrapped, ConditionalGenerator)) else model
     if not isinstance(module, nn.Module) or type(module) not in NETWORKS.values():
         raise CheckpointError(
             f"only the bundled networks ({', '.join(NETWORKS)}) can be stored in a checkpoint; "

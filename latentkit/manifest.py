@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from latentkit import __version__
+from latentkit.bundled import BUNDLED
 from latentkit.errors import CheckpointError, OutputError
 from latentkit.files import check_writable, new_folders, write_bytes, write_json
 from latentkit.folders import Marker, refuse_others
 
-__all__ = ["FORMAT", "MANIFEST", "check_place", "parse_json", "read_manifest", "read_part", "write_parts"]
+__all__ = ["FORMAT", "MANIFEST", "SNAPSHOTS", "check_place", "parse_json", "read_manifest", "read_part", "write_parts"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+#: Where a training keeps its snapshots, each a checkpoint, in the folder of the checkpoint that it will become.
+SNAPSHOTS = "snapshots"
 _MARKER = Marker(MANIFEST, "latentkit checkpoint", FORMAT)
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{16}\.(?:safetensors|json)")
 _PART = re.compile(r"(?:generator|critic|encoder|holdout|about|training)-[0-9a-f]{16}\.(?:safetensors|json)")
+_SNAPSHOT = re.compile(r"step-\d{8,}")
 _LARGEST_JSON = 64 * 2**20
 
 
@@ -38,7 +42,9 @@ def check_place(folder: str | os.PathLike[str]) -> Path:
     """
     place = check_writable(folder)
     if not os.path.lexists(place / MANIFEST):
-        refuse_others(place, _parts(place))  # parts are what is left of a save whose process was killed
+        refuse_others(
+            place, {*_parts(place), *_snapshots(place)}
+        )  # parts are what is left of a save whose process was killed
     elif _MARKER.read(place) is None:
         raise OutputError(
             f"cannot write the folder {os.fspath(folder)}: its {MANIFEST} is damaged or not that of a "
@@ -50,6 +56,13 @@ def check_place(folder: str | os.PathLike[str]) -> Path:
 def _parts(place: Path) -> set[str]:
     """Return the names in a folder that are those of a checkpoint's parts, as nothing else is called."""
     return {entry.name for entry in place.iterdir() if _PART.fullmatch(entry.name)} if place.is_dir() else set()
+
+
+def _snapshots(place: Path) -> set[str]:
+    """Return the name of the folder of snapshots, if nothing else is in it."""
+    inside = place / SNAPSHOTS
+    ours = inside.is_dir() and all(_SNAPSHOT.fullmatch(entry.name) for entry in inside.iterdir())
+    return {SNAPSHOTS} if ours else set()
 
 
 def _referenced(place: Path) -> set[str]:
@@ -120,7 +133,10 @@ def _read_bytes(path: Path, limit: int | None = None) -> bytes:
 def read_manifest(source: Path) -> dict[str, dict[str, Any]]:
     """Return the entries of a checkpoint's manifest by role, or raise `CheckpointError`."""
     if not source.exists():
-        raise CheckpointError(f"there is no checkpoint at {source}; train one with latentkit-train")
+        raise CheckpointError(
+            f"there is no checkpoint at {source}; train one with latentkit-train, or use a bundled one: "
+            f"{', '.join(BUNDLED)}"
+        )
     if not (source / MANIFEST).is_file():
         what = "is a file" if source.is_file() else f"has no {MANIFEST}"
         raise CheckpointError(f"{source} {what}, so it is not a latentkit checkpoint (a checkpoint is a folder)")

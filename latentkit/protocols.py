@@ -1,6 +1,5 @@
 """What a model must be: Generator, Critic and Encoder, and how to adapt anything to them."""
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ __all__ = [
     "Encoder",
     "Generator",
     "Wrapped",
-    "condition",
     "evaluating",
     "place_of",
     "wrap",
@@ -71,7 +69,11 @@ class Wrapped:
 
 @dataclass(frozen=True, eq=False)
 class ConditionalGenerator:
-    """A generator that needs a class: `condition(generator, label)` makes it a `Generator`."""
+    """A generator that needs a class: `condition(generator, label)` or `marginal(generator)` makes it a `Generator`.
+
+    Attributes: `module`, called with latents (N, D) and class numbers (N,); `prior` of the latents;
+    `classes`, their names.
+    """
 
     module: Callable[[Tensor, Tensor], Tensor]
     prior: Prior
@@ -85,8 +87,8 @@ class ConditionalGenerator:
         """
         if labels is None:
             raise LabelError(
-                "this generator needs a class; narrow it with condition(generator, label), "
-                f"where label is one of: {', '.join(self.classes)}"
+                "this generator needs a class; narrow it with condition(generator, label), where label is one of "
+                f"{', '.join(self.classes)}, or see all classes at once with marginal(generator)"
             )
         return self.module(z, labels)
 
@@ -102,7 +104,7 @@ def wrap(module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] 
         classes: the names of the classes, or how many there are, for a conditional module.
 
     Returns:
-        A `Generator`, or a `ConditionalGenerator` to be narrowed by `condition`.
+        A `Generator`, or a `ConditionalGenerator`, which `condition` and `marginal` make one.
 
     Raises:
         ArgumentError: if `module` cannot be called or `prior` is no prior.
@@ -125,42 +127,6 @@ def wrap(module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] 
     if not names or len(set(names)) != len(names):
         raise ArgumentError(f"classes must be distinct names, or how many there are, got {classes!r}")
     return ConditionalGenerator(module, prior, names)
-
-
-def condition(generator: ConditionalGenerator, label: str | int) -> Generator:
-    """Narrow a conditional generator to one class, given by name or number.
-
-    Raises:
-        LabelError: if the generator has no classes, or not this one.
-
-    Examples:
-        >>> import latentkit as lk
-        >>> shifted = lk.wrap(lambda z, y: z + y[:, None], lk.Normal(2), classes=["near", "far"])
-        >>> far = lk.condition(shifted, "far")
-        >>> z = far.prior.sample(1, seed=0)
-        >>> (lk.generate(far, z) - z).round().tolist()
-        [[1.0, 1.0]]
-    """
-    if not isinstance(generator, ConditionalGenerator):
-        raise LabelError("this generator is not conditional, so it takes no label; use it as it is")
-    classes = generator.classes
-    index = -1
-    if isinstance(label, str):
-        index = classes.index(label) if label in classes else -1
-    elif not isinstance(label, bool) and hasattr(label, "__index__"):
-        index = operator.index(label)
-    if not 0 <= index < len(classes):
-        raise LabelError(f"label must be one of {', '.join(classes)} (or 0 to {len(classes) - 1}), got {label!r}")
-    return Wrapped(_Conditioned(generator, index), generator.prior)
-
-
-@dataclass(frozen=True, eq=False)
-class _Conditioned:
-    module: ConditionalGenerator
-    index: int
-
-    def __call__(self, z: Tensor, /) -> Tensor:
-        return self.module(z, torch.full((len(z),), self.index, dtype=torch.long, device=z.device))
 
 
 def _modules_of(model: Any, seen: frozenset[int] = frozenset()) -> list[nn.Module]:

@@ -15,12 +15,13 @@ from latentkit import streams
 from latentkit.animation import FASTEST
 from latentkit.animation import animate as film_of
 from latentkit.attributes import attributes_of
+from latentkit.bundled import found
 from latentkit.checkpoint import Checkpoint, load
 from latentkit.checks import as_number, as_seed, one_of
+from latentkit.conditional import Marginal
 from latentkit.console import watched
 from latentkit.curves import interpolate as matched
 from latentkit.curves import lerp, loop, slerp
-from latentkit.directions import mean_difference
 from latentkit.errors import ArgumentError, CriticError
 from latentkit.files import check_target, writing
 from latentkit.folders import check_folder
@@ -39,18 +40,20 @@ from latentkit.limits import (
 from latentkit.plots import plane_picture
 from latentkit.priors import Normal
 from latentkit.projection import project as lay_out
+from latentkit.protocols import Generator
 from latentkit.quality import QualityMap, quality_map
 from latentkit.render import samples_sheet, save_png
 from latentkit.reports.build import MARKER
 from latentkit.reports.build import report as write_report
 from latentkit.sampling.generate import generate
 from latentkit.sampling.truncate import truncated_sample
+from latentkit.views import classes_of, direction_of, probability_by_class, viewed
 
 __all__ = ["animate", "edit", "info", "interpolate", "project", "quality", "report", "sample"]
 
 
 def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
-    """Return the checkpoint and the output's path; both are checked before any work."""
+    """Return the checkpoint as `--class` asks and the output's path; both are checked before any work."""
     out = Path(arguments.out)
     if suffixes:
         if out.suffix.lower() not in suffixes:
@@ -59,7 +62,7 @@ def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[
 
     as_seed(arguments.seed)
     count_of(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
-    return load(arguments.checkpoint), out
+    return viewed(load(arguments.checkpoint), arguments.label, str(arguments.checkpoint)), out
 
 
 def info(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -68,14 +71,17 @@ def info(arguments: argparse.Namespace) -> dict[str, Any]:
     history = {key: values[-1] for key, values in checkpoint.history.items() if values}
     return {
         "checkpoint": str(arguments.checkpoint),
+        "folder": str(found(arguments.checkpoint).absolute()),
         "fingerprint": checkpoint.fingerprint,
         "trainer": checkpoint.trainer,
         "data": checkpoint.data,
         "prior": repr(checkpoint.generator.prior),
+        "conditional": checkpoint.conditional,
         "sample_shape": list(checkpoint.holdout.shape[1:]),
         "held_out": len(checkpoint.holdout),
         "classes": list(checkpoint.classes),
         "critic": checkpoint.critic is not None,
+        "encoder": checkpoint.encoder is not None,
         "settings": checkpoint.settings,
         "last_step": history,
     }
@@ -140,11 +146,14 @@ def _map(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int) -> Quali
         raise CriticError(said) from error
 
 
-def _write_samples(latents: Tensor, samples: Tensor, out: Path, columns: int | None) -> None:
-    """Write latents (N, D) with their samples as .npz, or the samples as a .png sheet."""
+def _write_samples(generator: Generator, latents: Tensor, samples: Tensor, out: Path, columns: int | None) -> None:
+    """Write latents (N, D) with their samples, and labels of several classes, as .npz, or the samples as a sheet."""
     if out.suffix.lower() == ".npz":
+        labels: dict[str, Any] = {}
+        if isinstance(generator, Marginal):
+            labels["labels"] = generator.labels(latents).numpy()
         with writing(out) as file:
-            np.savez_compressed(file, latents=latents.numpy(), samples=samples.numpy())
+            np.savez_compressed(file, latents=latents.numpy(), samples=samples.numpy(), **labels)
         return
 
     save_png(samples_sheet(samples, columns=columns), out)
@@ -158,7 +167,7 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     check_sheet(checkpoint, out, n)
     latents = _draw(checkpoint, arguments, n, arguments.truncation)
     samples = _generate(checkpoint, latents, arguments)
-    _write_samples(latents, samples, out, None)
+    _write_samples(checkpoint.generator, latents, samples, out, None)
     return {"wrote": str(out), "samples": len(samples)}
 
 
@@ -184,9 +193,14 @@ def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         latents = curve.steps(steps)
         samples = _generate(checkpoint, latents, arguments)
-        _write_samples(latents, samples, out, len(samples))
+        _write_samples(checkpoint.generator, latents, samples, out, len(samples))
     middle = curve(0.5)
-    return {"wrote": str(out), "steps": steps, "typicality_midway": float(prior.typicality(middle)[0])}
+    return {
+        "wrote": str(out),
+        "steps": steps,
+        "typicality_midway": float(prior.typicality(middle)[0]),
+        **classes_of(checkpoint.generator, torch.stack([a, b])),
+    }
 
 
 def edit(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -205,21 +219,22 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
     # Labels come from other latents than those that are edited.
     latents = prior.sample(2000, seed=arguments.seed, start=rows)
     values = measure(_generate(checkpoint, latents, arguments))
-    direction = mean_difference(latents, values > values.median(), name=arguments.attribute, prior=prior)
+    direction = direction_of(checkpoint.generator, latents, values, arguments.attribute)
     low, high = direction.safe_range
     if strength is not None:
         low, high = -strength, strength
     amounts = torch.linspace(low, high, steps)
-    edited = prior.sample(rows, seed=arguments.seed)[:, None] + amounts[:, None] * direction.vector
-    edited = edited.reshape(rows * steps, -1)
+    first = prior.sample(rows, seed=arguments.seed)
+    edited = (first[:, None] + amounts[:, None] * direction.vector).reshape(rows * steps, -1)
     samples = _generate(checkpoint, edited, arguments)
-    _write_samples(edited, samples, out, steps)
+    _write_samples(checkpoint.generator, edited, samples, out, steps)
     return {
         "wrote": str(out),
         "attribute": arguments.attribute,
         "strengths": [round(v, 3) for v in amounts.tolist()],
         "safe_range": list(direction.safe_range),
         "held_out_auc": direction.auc,
+        **classes_of(checkpoint.generator, first),
     }
 
 
@@ -239,6 +254,7 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
         "z": calibration.z,
         "z_of_raw_logits": calibration.z_raw,
         "mean_probability": float(scored.probability.mean()),
+        **probability_by_class(checkpoint.generator, scored),
     }
 
 

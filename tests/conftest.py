@@ -87,6 +87,37 @@ def point_checkpoint():
 
 
 @pytest.fixture(scope="session")
+def conditional_checkpoint():
+    """Untrained networks for grey 32x32 images of three classes with 8 latent dimensions."""
+    from latentkit import Checkpoint, Normal, wrap
+    from latentkit.nets import ConvCritic, ConvGenerator
+    from trainers.data import digits
+    from trainers.loop import initialised
+
+    generator = initialised(lambda: ConvGenerator(8, 1, 32, 4, classes=3), seed=0)
+    critic = initialised(lambda: ConvCritic(1, 32, 4, classes=3), seed=1)
+    data = digits()
+    rows = (data.labels < 3).nonzero()[:200, 0]
+    classes = ("zero", "One", "two & more")
+    return Checkpoint(
+        generator=wrap(generator.eval().requires_grad_(False), Normal(8), classes=classes),
+        critic=critic.eval().requires_grad_(False),
+        holdout=data.floats(rows),
+        holdout_labels=data.labels[rows],
+        classes=classes,
+        data="digits",
+        trainer="gan",
+        settings={"steps": 0},
+    )
+
+
+@pytest.fixture(scope="session")
+def conditional_run(conditional_checkpoint, tmp_path_factory):
+    """The folder of the conditional checkpoint."""
+    return conditional_checkpoint.save(tmp_path_factory.mktemp("runs") / "conditional")
+
+
+@pytest.fixture(scope="session")
 def image_run(image_checkpoint, tmp_path_factory):
     """The folder of the image checkpoint."""
     return image_checkpoint.save(tmp_path_factory.mktemp("runs") / "images")

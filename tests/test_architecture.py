@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module imports from the rows above its own, and from its own package.
 LAYERS = [
     ["errors", "exports"],
-    ["checks", "console"],
+    ["checks", "console", "bundled"],
     ["files", "streams"],
     ["folders"],
     ["manifest"],
@@ -25,16 +25,17 @@ LAYERS = [
     ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"],
     ["nets"],
     ["checkpoint", "adapters"],
+    ["conditional"],
     ["sampling"],
     ["calibration"],
     ["quality"],
-    ["metrics", "projection"],
+    ["geometry", "inversion", "metrics", "projection"],
     ["palette", "style"],
     ["captions", "scatter"],
     ["render", "gif", "plots"],
     ["animation"],
     ["reports"],
-    ["limits"],
+    ["limits", "views"],
     ["verbs"],
     ["cli"],
     ["__main__"],
@@ -45,6 +46,7 @@ WITHIN = {"directions": {"roc"}}
 TENSORS_ONLY = ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"]
 HEAVY = {
     "PIL",
+    "datasets",
     "diffusers",
     "imageio",
     "jinja2",

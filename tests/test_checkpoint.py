@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -485,3 +486,132 @@ def test_settings_must_be_plain_json(tmp_path, value):
 def test_the_table_names_its_networks():
     for name, network in NETWORKS.items():
         assert network.network == name
+
+
+# ---- classes and encoders
+
+CLASSES = ("bag", "boot", "<i>coat</i>")
+
+
+def conditional(kind="mlp", count=3, **about):
+    (g_name, g_settings), (c_name, c_settings), _ = PAIRS[kind]
+    plain = make(kind)
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(3)
+        generator = build(g_name, g_settings | {"classes": count}).eval()
+        critic = build(c_name, c_settings | {"classes": about.pop("critic_classes", count)}).eval()
+    names = about.pop("names", CLASSES)
+    return lk.Checkpoint(
+        lk.wrap(generator, lk.Normal(3), classes=names),
+        critic,
+        plain.holdout,
+        **{"classes": names, "holdout_labels": torch.arange(20) % 3} | about,
+    )
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_conditional_generator_comes_back_as_one(tmp_path, kind):
+    checkpoint = conditional(kind)
+    back = lk.load(checkpoint.save(tmp_path / "run"))
+    assert back.conditional
+    assert isinstance(back.generator, lk.ConditionalGenerator)
+    assert back.generator.classes == back.classes == CLASSES
+    assert back.fingerprint == checkpoint.fingerprint
+    z, labels = lk.Normal(3).sample(6, seed=0), torch.arange(6) % 3
+    samples = checkpoint.generator(z, labels)
+    assert back.generator(z, labels).equal(samples)
+    assert back.critic(samples, labels).equal(checkpoint.critic(samples, labels))
+    for view in (lk.marginal, lambda model: lk.condition(model, "boot")):
+        one, two = view(checkpoint), view(back)
+        z = one.generator.prior.sample(5, seed=0)
+        x = lk.generate(one.generator, z)
+        assert lk.generate(two.generator, z).equal(x)
+        assert lk.score(two.critic, x).equal(lk.score(one.critic, x))
+
+
+def test_a_generator_without_classes_is_none_that_needs_them(tmp_path):
+    back = lk.load(make(**ABOUT).save(tmp_path / "run"))
+    assert not back.conditional
+    assert back.classes == ABOUT["classes"]
+    assert lk.generate(back.generator, lk.Normal(3).sample(2, seed=0)).shape == (2, 2)
+
+
+def test_a_checkpoint_of_before_there_were_classes_loads_unchanged(folder):
+    def age(about):
+        for network in about["networks"].values():
+            for name in ("classes", "spectral", "minibatch_kernels"):
+                network["settings"].pop(name, None)
+
+    forge(folder, change_about=age)
+    back = lk.load(folder)
+    assert not back.conditional
+    assert same(state(back), state(make(**ABOUT)))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"names": CLASSES[:2]}, "the names of 2 classes and a generator for 3"),
+        ({"critic_classes": 2}, "the names of 3 classes and a critic for 2"),
+        ({"count": 0}, "a generator network without classes; wrap it accordingly"),
+    ],
+)
+def test_classes_that_do_not_fit_are_not_stored(tmp_path, change, says):
+    with pytest.raises(CheckpointError, match=f"not stored, and this one has {says}"):
+        conditional(**change).save(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_for_classes_must_be_wrapped_with_them(tmp_path):
+    whole = conditional()
+    bare = lk.Checkpoint(lk.wrap(whole.generator.module, lk.Normal(3)), None, whole.holdout, classes=CLASSES)
+    with pytest.raises(CheckpointError, match="a generator network for classes; wrap it accordingly"):
+        bare.save(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a["classes"].pop(),
+        lambda a: a.update(classes=["bag", "bag", "coat"]),
+        lambda a: a.update(classes=[]),
+        lambda a: a["networks"]["generator"]["settings"].update(classes=0),
+        lambda a: a["networks"]["generator"]["settings"].update(classes=4),
+        lambda a: a["networks"]["critic"]["settings"].update(classes=2),
+    ],
+)
+def test_classes_that_make_no_sense_are_refused(tmp_path, change):
+    run = conditional().save(tmp_path / "run")
+    forge(run, change_about=change)
+    with pytest.raises(CheckpointError):
+        lk.load(run)
+
+
+def encoding(kind="mlp", size=3):
+    checkpoint, shape = make(kind), PAIRS[kind][2]
+    settings = {"latent_dim": size, **PAIRS[kind][1][1]}
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(4)
+        encoder = build(f"{kind}-encoder", settings).eval()
+    assert encoder(torch.zeros(2, *shape[1:])).shape == (2, size)
+    return replace(checkpoint, encoder=encoder)
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_an_encoder_comes_back_bit_for_bit(tmp_path, kind):
+    checkpoint = encoding(kind)
+    back = lk.load(checkpoint.save(tmp_path / "run"))
+    assert same(back.encoder.state_dict(), checkpoint.encoder.state_dict())
+    assert back.encoder(back.holdout).equal(checkpoint.encoder(checkpoint.holdout))
+    assert not back.encoder.training
+    assert lk.load(make(kind).save(tmp_path / "none")).encoder is None
+
+
+def test_an_encoder_gives_latents_of_the_prior(tmp_path):
+    with pytest.raises(CheckpointError, match="a prior of 3 coordinates and an encoder that gives 5"):
+        encoding(size=5).save(tmp_path / "run")
+    run = encoding().save(tmp_path / "run")
+    five = {key: value.clone() for key, value in encoding(size=5).encoder.state_dict().items()}
+    forge(run, change_about=lambda a: a["networks"]["encoder"]["settings"].update(latent_dim=5), encoder=lambda t: five)
+    with pytest.raises(CheckpointError, match=r"run has a prior of 3 coordinates and an encoder that gives 5"):
+        lk.load(run)

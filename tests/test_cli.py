@@ -8,15 +8,17 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from latentkit import verbs
+from latentkit import Checkpoint, condition, generate, marginal, verbs, wrap
 from latentkit.cli import _MORE, _parser, main
-from latentkit.priors import Normal
+from latentkit.errors import LabelError
+from latentkit.priors import Normal, Uniform
 
 VERBS = {
     "sample": ["-n", "9"],
@@ -43,6 +45,86 @@ def test_each_verb_writes_its_file_and_reports_it_as_json(verb, image_run, tmp_p
     assert json.loads(printed)["wrote"] == str(out)
     assert out.stat().st_size > 0
     assert [p.name for p in tmp_path.iterdir()] == [out.name], "nothing else may be left behind"
+
+
+@pytest.mark.parametrize("label", [None, "zero"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_shows_all_classes_or_one(verb, label, conditional_run, tmp_path, capsys):
+    out = tmp_path / f"result{SUFFIX.get(verb, '.png')}"
+    narrow = [] if label is None else ["--class", label]
+    code, printed, err = run(capsys, verb, conditional_run, "--out", out, "--json", *narrow, *VERBS[verb])
+    assert (code, err) == (0, "")
+    assert json.loads(printed)["wrote"] == str(out)
+    assert out.stat().st_size > 0
+
+
+def test_samples_of_all_classes_come_with_their_labels(conditional_run, conditional_checkpoint, tmp_path, capsys):
+    out = tmp_path / "some.npz"
+    assert run(capsys, "sample", conditional_run, "--out", out, "-n", 40, "--seed", 5)[0] == 0
+    stored, whole = np.load(out), marginal(conditional_checkpoint.generator)
+    latents = whole.prior.sample(40, seed=5)
+    assert np.array_equal(stored["latents"], latents.numpy())
+    assert np.array_equal(stored["labels"], whole.labels(latents).numpy())
+    assert np.array_equal(stored["samples"], generate(whole, latents).numpy())
+
+
+@pytest.mark.parametrize(("said", "index"), [("zero", 0), ("One", 1), ("one", 1), ("TWO & MORE", 2), ("2", 2)])
+def test_a_class_is_given_by_name_or_number(said, index, conditional_run, conditional_checkpoint, tmp_path, capsys):
+    out = tmp_path / "some.npz"
+    assert run(capsys, "sample", conditional_run, "--out", out, "-n", 3, "--class", said)[0] == 0
+    stored, narrow = np.load(out), condition(conditional_checkpoint.generator, index)
+    assert np.array_equal(stored["latents"], Normal(8).sample(3, seed=0).numpy())
+    assert np.array_equal(stored["samples"], generate(narrow, Normal(8).sample(3, seed=0)).numpy())
+    assert "labels" not in stored
+
+
+def test_a_class_of_one_spelling_is_not_taken_for_another():
+    from latentkit.views import viewed
+
+    generator = wrap(lambda z, y: z + y[:, None], Normal(2), classes=("a", "A", "3"))
+    checkpoint = Checkpoint(generator, None, torch.zeros(0, 2), classes=generator.classes)
+    for said, name in (("a", "a"), ("A", "A"), ("3", "3"), ("1", "A")):
+        assert viewed(checkpoint, said, "it").generator.label == name
+    for said in ("b", "4", "-1", ""):
+        with pytest.raises(LabelError, match=r"--class must be one of a, A, 3 \(or 0 to 2\)"):
+            viewed(checkpoint, said, "it")
+
+
+def test_an_edit_over_all_classes_keeps_each(conditional_run, tmp_path, capsys):
+    out = tmp_path / "edit.npz"
+    argv = ["edit", conditional_run, "--out", out, "--attribute", "slant", "-n", 4, "--steps", 3, "--json"]
+    code, printed, _ = run(capsys, *argv)
+    assert code == 0
+    latents = np.load(out)["latents"].reshape(4, 3, 11)
+    assert np.allclose(latents[:, 1], Normal(11).sample(4, seed=0).numpy(), atol=1e-6)
+    assert (latents[:, :, 8:] == latents[:, :1, 8:]).all(), "the class coordinates are not moved"
+    assert not np.allclose(latents[:, 0, :8], latents[:, 2, :8])
+    names = ("zero", "One", "two & more")
+    assert json.loads(printed)["classes"] == [names[k] for k in latents[:, 1, 8:].argmax(1)]
+
+
+def test_classes_are_told_where_they_matter(conditional_run, tmp_path, capsys):
+    told = json.loads(run(capsys, "info", conditional_run, "--json")[1])
+    assert told["conditional"] is True
+    assert told["classes"] == ["zero", "One", "two & more"]
+    _, printed, _ = run(capsys, "interpolate", conditional_run, "--out", tmp_path / "x.png", "--json")
+    z = Normal(11).sample(2, seed=0)[:, 8:].argmax(1).tolist()
+    assert json.loads(printed)["classes"] == [told["classes"][k] for k in z], "of both ends"
+    argv = ["quality", conditional_run, "--out", tmp_path / "q.npz", "-n", "300", "--allow-uninformative", "--json"]
+    means = json.loads(run(capsys, *argv)[1])["mean_probability_by_class"]
+    stored = np.load(tmp_path / "q.npz")
+    for k, name in enumerate(told["classes"]):
+        rows = stored["latents"][:, 8:].argmax(1) == k
+        assert means[name] == pytest.approx(stored["probability"][rows].mean())
+
+
+def test_a_prior_that_is_not_normal_is_shown_class_by_class(conditional_checkpoint, tmp_path, capsys):
+    flat = wrap(conditional_checkpoint.generator.module, Uniform(8), classes=conditional_checkpoint.classes)
+    folder = replace(conditional_checkpoint, generator=flat).save(tmp_path / "run")
+    code, _, err = run(capsys, "sample", folder, "--out", tmp_path / "x.png")
+    assert code == 2
+    assert "give --class, one of zero, One, two & more" in err
+    assert run(capsys, "sample", folder, "--out", tmp_path / "x.png", "--class", "One")[0] == 0
 
 
 def test_sampled_latents_are_those_of_the_seed(image_run, tmp_path, capsys):
@@ -101,6 +183,9 @@ def test_info_tells_what_the_checkpoint_holds(point_run, capsys):
     ("argv", "says"),
     [
         (["sample", "{run}", "--out", "{tmp}/x.jpg"], ".png or .npz"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--class", "zero"], "holds none; leave it out"),
+        (["sample", "{classes}", "--out", "{tmp}/x.png", "--class", "three"], "--class must be one of zero, One, two"),
+        (["report", "{classes}", "--out", "{tmp}/r", "--class", "3"], "(or 0 to 2), got '3'"),
         (["sample", "{tmp}/nothing", "--out", "{tmp}/x.png"], "no checkpoint at"),
         (["sample", "{tmp}", "--out", "{tmp}/x.png"], "manifest.json"),
         (["sample", "{run}", "--out", "{tmp}/file/x.png"], "is a file, not a folder"),
@@ -154,7 +239,9 @@ def test_info_tells_what_the_checkpoint_holds(point_run, capsys):
         (["sample", "{run}", "--out", "{tmp}/x.png", "--trunc", "1"], "--trunc"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_code_2(argv, says, image_run, point_run, tmp_path, capsys, monkeypatch):
+def test_a_users_mistake_is_one_line_and_code_2(
+    argv, says, image_run, point_run, conditional_run, tmp_path, capsys, monkeypatch
+):
     def work(*_args, **_options):
         raise AssertionError("a mistake was found only after work had begun")
 
@@ -164,7 +251,8 @@ def test_a_users_mistake_is_one_line_and_code_2(argv, says, image_run, point_run
         monkeypatch.setattr(name, work)
     (tmp_path / "file").write_text("mine")
     before = sorted(p.name for p in tmp_path.iterdir())
-    code, printed, err = run(capsys, *(a.format(run=image_run, points=point_run, tmp=tmp_path) for a in argv))
+    places = {"run": image_run, "points": point_run, "classes": conditional_run, "tmp": tmp_path}
+    code, printed, err = run(capsys, *(a.format(**places) for a in argv))
     assert code == 2
     assert printed == ""
     assert err.startswith("latentkit: ")
@@ -274,6 +362,19 @@ def test_help_teaches_without_torch():
     assert done.returncode == 0, done.stderr
     for verb in (*VERBS, "info", "report"):
         assert verb in done.stdout
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(own, point_run):
+    code = (
+        "import os, sys\nfrom latentkit.cli import main\n"
+        "assert main(['info', sys.argv[1]]) == 0\nprint(os.environ['OMP_WAIT_POLICY'])"
+    )
+    place = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    place |= {} if own is None else {"OMP_WAIT_POLICY": own}
+    command = [sys.executable, "-c", code, str(point_run)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=place)
+    assert done.stdout.splitlines()[-1] == (own or "PASSIVE")
 
 
 def test_the_same_call_gives_the_same_bytes(image_run, tmp_path, capsys):

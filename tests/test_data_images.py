@@ -276,6 +276,15 @@ class TestShape:
             save(folder / os.fsdecode(name), coloured())
         data = image_folder(folder, cache=tmp_path / "cache")
         assert len(data) == len(names)
+        for name in (b"\xff", "猫".encode()):
+            (tmp_path / os.fsdecode(b"\xfe") / os.fsdecode(name)).mkdir(parents=True)
+            save(tmp_path / os.fsdecode(b"\xfe") / os.fsdecode(name) / "a.png", coloured())
+        named = image_folder(tmp_path / os.fsdecode(b"\xfe"))
+        # As a checkpoint writes them, in UTF-8.
+        assert (named.name.encode(), [name.encode() for name in named.classes]) == (
+            b"\\udcfe",
+            ["猫".encode(), b"\\udcff"],
+        )
         (folder / os.fsdecode(names[0])).write_bytes(b"")
         with pytest.raises(DataError, match="1 of 4 images"):
             image_folder(folder, cache=tmp_path / "cache")

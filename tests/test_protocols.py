@@ -44,40 +44,16 @@ def test_wrap_adds_the_prior_and_changes_nothing(draw, build):
     assert generator.module is module
 
 
-@pytest.mark.parametrize(("label", "index"), [("near", 0), ("far", 1), (0, 0), (1, 1), (torch.tensor(1), 1)])
-def test_condition_narrows_to_one_class(label, index, draw):
-    shifted = lk.wrap(lambda z, y: z + 10.0 * y[:, None], lk.Normal(2), classes=["near", "far"])
-    z = draw(4, 2)
-    narrow = lk.condition(shifted, label)
-    assert isinstance(narrow, lk.Generator)
-    assert narrow.prior == shifted.prior
-    assert lk.generate(narrow, z).equal(z + 10.0 * index)
-    assert shifted(z, torch.full((4,), index)).equal(narrow(z))
-
-
 def test_classes_may_be_a_number():
     assert lk.wrap(lambda z, y: z, lk.Normal(2), classes=3).classes == ("0", "1", "2")
 
 
-def test_a_class_named_by_a_digit_is_found_by_name_first():
-    generator = lk.wrap(lambda z, y: y[:, None], lk.Normal(1), classes=["1", "0"])
-    assert lk.condition(generator, "1")(torch.zeros(1, 1)).item() == 0
-    assert lk.condition(generator, 1)(torch.zeros(1, 1)).item() == 1
-
-
-@pytest.mark.parametrize("label", ["middle", 2, -1, 1.0, None, True])
-def test_an_unknown_class_lists_the_classes(label):
-    generator = lk.wrap(lambda z, y: z, lk.Normal(2), classes=["near", "far"])
-    with pytest.raises(LabelError, match=r"label must be one of near, far \(or 0 to 1\), got"):
-        lk.condition(generator, label)
-
-
-def test_a_conditional_generator_asks_for_its_class():
-    generator = lk.wrap(lambda z, y: z, lk.Normal(2), classes=["near", "far"])
-    with pytest.raises(LabelError, match=r"condition\(generator, label\).*near, far"):
+def test_a_conditional_generator_asks_for_its_class(draw):
+    generator = lk.wrap(lambda z, y: z + y[:, None], lk.Normal(2), classes=["near", "far"])
+    z = draw(4, 2)
+    assert generator(z, torch.ones(4)).equal(z + 1.0)
+    with pytest.raises(LabelError, match=r"condition\(generator, label\).*near, far.*marginal\(generator\)"):
         lk.generate(generator, torch.zeros(2, 2))
-    with pytest.raises(LabelError, match="not conditional"):
-        lk.condition(lk.wrap(lambda z: z, lk.Normal(2)), 0)
 
 
 @pytest.mark.parametrize(

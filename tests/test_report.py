@@ -7,12 +7,16 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, OutputError
 from latentkit.folders import writing_folder
+from latentkit.nets import MLPCritic, MLPGenerator
+from latentkit.render import to_rgb
 from latentkit.reports.build import MARKER
 
 VOID = {"meta", "img", "input", "br", "hr", "link"}
@@ -57,7 +61,16 @@ def point_report(point_checkpoint, tmp_path_factory):
     return lk.report(point_checkpoint, folder, n=500, progress=False)
 
 
-@pytest.fixture(params=["image_report", "point_report"])
+@pytest.fixture(scope="module")
+def class_report(conditional_checkpoint, tmp_path_factory):
+    """Of a conditional checkpoint, whose critic is taken at its word so that all its pictures are drawn."""
+    folder = tmp_path_factory.mktemp("classes") / "report"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latentkit.calibration._judge", lambda *_: ("informative", "taken at its word."))
+        return lk.report(conditional_checkpoint, folder, n=500, progress=False)
+
+
+@pytest.fixture(params=["image_report", "point_report", "class_report"])
 def any_report(request):
     return request.getfixturevalue(request.param)
 
@@ -214,6 +227,13 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_the_page_runs_in_a_browser(image_report, tmp_path):
+    done = in_browser(image_report, tmp_path)
+    # The script ran: it counts the samples it drew.
+    assert "500 of 500 samples" in done.stdout
+    assert "CONSOLE" not in done.stderr, done.stderr
+
+
+def in_browser(page, tmp_path):
     command = [
         str(CHROMIUM),
         "--headless",
@@ -228,12 +248,9 @@ def test_the_page_runs_in_a_browser(image_report, tmp_path):
         "--enable-logging=stderr",
         "--virtual-time-budget=5000",
         "--dump-dom",
-        image_report.as_uri(),
+        page.as_uri(),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    # The script ran: it counts the samples it drew.
-    assert "500 of 500 samples" in done.stdout
-    assert "CONSOLE" not in done.stderr, done.stderr
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
 def test_a_generator_of_your_own_has_a_report_too(point_checkpoint, tmp_path):
@@ -267,3 +284,131 @@ def test_what_a_report_cannot_show_is_said_before_any_work(image_checkpoint, tmp
         lk.report(image_checkpoint, tmp_path / "r", n=40_000)
     with pytest.raises(ArgumentError, match="has none"):
         lk.report(replace(image_checkpoint, holdout=image_checkpoint.holdout[:0]), tmp_path / "r")
+
+
+# ---- several classes
+
+CLASSES = ("zero", "One", "two & more")
+
+
+def map_data(page):
+    text = page.read_text(encoding="utf-8").split('id="map-data">')[1].split("</script>")[0]
+    return json.loads(text)
+
+
+def test_rows_of_pictures_are_named_by_their_classes(class_report):
+    text = class_report.read_text(encoding="utf-8")
+    lists = re.findall(r'<div class="rows"><ol>(.*?)</ol>\s*<img src="([^"]+)"', text, re.DOTALL)
+    assert {file for _, file in lists} == {
+        "samples.png",
+        "real.png",
+        "best.png",
+        "worst.png",
+        "walk-random.gif",
+        "walk-best.gif",
+    }
+    for names, file in lists:
+        assert re.findall(r"<li>(.*?)</li>", names) == ["zero", "One", "two &amp; more"]
+        with Image.open(class_report.parent / file) as picture:
+            assert picture.height == 3 * (34 if file.endswith(".gif") else 66) - 2, "a row each"
+
+
+def test_rows_show_the_class_that_stands_beside_them(class_report, conditional_checkpoint):
+    """The first row of samples is what the narrowed generator makes of the first latents."""
+    z = lk.Normal(11).sample(8, seed=0)[:, :8]
+    for row, label in enumerate(CLASSES):
+        wanted = to_rgb(lk.generate(lk.condition(conditional_checkpoint, label).generator, z)).astype(int)
+        with Image.open(class_report.parent / "samples.png") as picture:
+            shown = np.asarray(picture)[66 * row : 66 * row + 64 : 2, :].reshape(32, -1, 3)
+        for column in range(8):
+            cell = shown[:, 66 * column : 66 * column + 64 : 2]
+            assert np.abs(cell - wanted[column]).max() <= 1
+        real = conditional_checkpoint.holdout[conditional_checkpoint.holdout_labels == row][:1]
+        with Image.open(class_report.parent / "real.png") as picture:
+            shown = np.asarray(picture)[66 * row : 66 * row + 64 : 2, :64:2]
+        assert np.abs(shown.astype(int) - to_rgb(real)[0]).max() == 0
+
+
+def test_the_map_knows_the_class_of_each_sample(class_report):
+    data = map_data(class_report)
+    field = data["fields"][0]
+    assert field["name"] == "class", "what it is coloured by at first"
+    assert tuple(field["names"]) == CLASSES
+    assert len(set(field["colours"])) == 3
+    assert field["values"] == lk.Normal(11).sample(500, seed=0)[:, 8:].argmax(1).tolist()
+
+
+def test_a_page_about_several_classes_says_so(class_report, conditional_checkpoint):
+    text = " ".join(read(class_report).words)
+    assert "8 latent dimensions and 3 classes" in text
+    assert "all 3 classes together, equally often" in text
+    whole = lk.marginal(conditional_checkpoint.generator)
+    z = whole.prior.sample(500, seed=0)
+    samples, labels = lk.generate(whole, z).flatten(1), whole.labels(z)
+    spread = [torch.pdist(samples[labels == k]).square().mean() for k in range(3)]
+    label = CLASSES[spread.index(max(spread))]
+    assert f"All of it is done in one class, {label}, whose samples differ most" in text
+    assert f"Directions in class {label}" in text
+    rows = class_report.read_text(encoding="utf-8").split("class by class:")[1].split("</table>")[0]
+    assert re.findall(r'<th scope="row">(.*?)</th>', rows) == ["zero", "One", "two &amp; more"]
+    counts = [int(count) for count in re.findall(r"<td>(\d+)</td>", rows)]
+    assert sum(counts[::2]) == 500
+    assert sum(counts[1::2]) == 200
+
+
+def test_a_page_about_one_class_says_which(conditional_checkpoint, tmp_path):
+    page = lk.report(lk.condition(conditional_checkpoint, "One"), tmp_path / "r", n=500, progress=False)
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>digits, class One · gan</h1>" in text
+    assert 'class="rows"' not in text
+    assert map_data(page)["fields"][0]["name"] == "probability"
+    assert f"checkpoint {conditional_checkpoint.fingerprint}" in text
+
+
+def test_held_out_samples_that_are_uneven_are_mentioned(class_report, conditional_checkpoint, tmp_path):
+    assert "not spread evenly" not in class_report.read_text(encoding="utf-8")
+    most = conditional_checkpoint.holdout_labels != 2
+    few = replace(
+        conditional_checkpoint,
+        holdout=conditional_checkpoint.holdout[most],
+        holdout_labels=conditional_checkpoint.holdout_labels[most],
+    )
+    text = lk.report(few, tmp_path / "r", n=500, progress=False).read_text(encoding="utf-8")
+    assert "not spread evenly over the classes" in text
+    assert "two &amp; more 0.0%" in text
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_points_of_several_classes_have_a_report(labelled, build, tmp_path):
+    names = tuple(f"{text} {k}" for k in range(3) for text in HOSTILE)  # more classes than rows are shown
+    holdout = torch.randn(120, 2, generator=torch.Generator().manual_seed(0))
+    checkpoint = lk.Checkpoint(
+        lk.wrap(build(lambda: MLPGenerator(2, 2, 8, 1, classes=21)).eval(), lk.Normal(2), classes=names),
+        build(lambda: MLPCritic(2, 8, 1, classes=21), seed=1).eval(),
+        holdout,
+        torch.arange(120) % 21 if labelled else None,
+        names,
+    )
+    page = read(lk.report(checkpoint, tmp_path / "r", n=500, progress=False))
+    assert page.tags.count("script") == 1
+    assert not [name for _, name in page.attributes if name.startswith("on")]
+    assert names[20] in " ".join(page.words), "in the table, as text"
+
+
+def test_hostile_classes_of_images_stay_text(conditional_checkpoint, class_report, tmp_path):
+    generator = lk.wrap(conditional_checkpoint.generator.module, lk.Normal(8), classes=HOSTILE[:3])
+    named = replace(conditional_checkpoint, generator=generator, classes=generator.classes)
+    page = lk.report(named, tmp_path / "r", n=500, progress=False)
+    assert read(page).tags.count("script") == read(class_report).tags.count("script")
+    assert map_data(page)["fields"][0]["names"] == list(HOSTILE[:3])
+    assert HOSTILE[1] in " ".join(read(page).words)
+    assert not [name for _, name in read(page).attributes if name.startswith("on")]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_page_of_several_classes_runs_in_a_browser(class_report, tmp_path):
+    done = in_browser(class_report, tmp_path)
+    assert "500 of 500 samples" in done.stdout
+    legend = done.stdout.split('id="map-legend"')[1].split("</div>")[0]
+    assert re.findall(r"<button[^>]*>(.*?)</button>", legend) == ["zero", "One", "two &amp; more"]
+    assert "CONSOLE" not in done.stderr, done.stderr

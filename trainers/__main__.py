@@ -90,7 +90,7 @@ def _add_data(sub: Parser, family: Family) -> None:
     from trainers.data import DATA
 
     names = ", ".join([*DATA, "folder"])
-    sub.add_argument("--data", required=True, metavar="NAME", help=f"{names}, or a path to images or arrays")
+    sub.add_argument("--data", required=True, metavar="NAME", help=f"{names}, hf:NAME, or a path to images or arrays")
     sub.add_argument("--out", required=True, metavar="DIR", help="the run's folder, and in the end its checkpoint")
     sub.add_argument("--data-dir", metavar="DIR", help="where the images of folder or fashion-mnist are")
     sub.add_argument(
@@ -99,6 +99,7 @@ def _add_data(sub: Parser, family: Family) -> None:
         metavar="N",
         help=f"side of the images of a folder in pixels, a power of two from 16 [{family.size}]",
     )
+    sub.add_argument("--cache", metavar="DIR", help="keep decoded images here, so that the next start is quick")
     sub.add_argument("--grey", action="store_true", help="read the images of a folder as grey ones")
 
 
@@ -167,7 +168,7 @@ def _data(arguments: argparse.Namespace, family: Family) -> "Data":
     size = arguments.size
     if size is None and arguments.data == "folder":
         size = family.size
-    return named(arguments.data, folder=arguments.data_dir, size=size, grey=arguments.grey)
+    return named(arguments.data, folder=arguments.data_dir, size=size, grey=arguments.grey, cache=arguments.cache)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from latentkit.directions import Direction, mean_difference
 from latentkit.errors import LabelError
 from latentkit.render import samples_sheet, save_png
 from latentkit.reports.page import Chapter, Figure, Table
-from latentkit.reports.study import Study
+from latentkit.reports.study import Scene, Study
 from latentkit.sampling.generate import generate
 
 __all__ = ["chapter"]
@@ -20,16 +20,16 @@ __all__ = ["chapter"]
 
 def chapter(study: Study, folder: Path) -> Chapter:
     """Directions of measured attributes, swept, and sums of latents with and without the prior."""
-    prior, generator = study.checkpoint.generator.prior, study.checkpoint.generator
+    scene, generator, prior = study.scene, study.scene.generator, study.scene.generator.prior
     directions, figures, rows = [], [], []
-    for name, measure in attributes_of(study.samples).items():
-        values = measure(study.samples)
+    for name, measure in attributes_of(scene.samples).items():
+        values = measure(scene.samples)
         try:
-            found = mean_difference(study.latents, values > values.median(), name=name, prior=prior)
+            found = mean_difference(scene.latents, values > values.median(), name=name, prior=prior)
         except LabelError:
             continue
         directions.append(found)
-        rows.append(_effect(study, found, measure, values))
+        rows.append(_effect(scene, found, measure, values, study.batch_size))
     swept = [direction for direction in directions if direction.safe_range[1] > direction.safe_range[0]]
     if study.images and swept:
         amounts = [
@@ -37,38 +37,47 @@ def chapter(study: Study, folder: Path) -> Chapter:
             for low, high in (d.safe_range for d in swept)
         ]
         moved = [a[:, None] * direction.vector for a, direction in zip(amounts, swept, strict=True)]
-        grid = study.latents[2] + torch.cat(moved)
+        grid = scene.latents[2] + torch.cat(moved)
         sheet = samples_sheet(generate(generator, grid, batch_size=study.batch_size), columns=9)
         save_png(sheet, folder / "directions.png")
         names = ", ".join(f"{d.name} ({d.safe_range[0]:.1f} to {d.safe_range[1]:.1f})" for d in swept)
         figures.append(
             Figure(
                 "directions.png",
-                "One sample moved along the directions of its attributes",
-                f"One latent moved along each direction, a row each: {names}. The middle column is the sample itself.",
-                f"latent 2 of seed {study.seed}; directions by mean difference of {len(study.latents)} latents",
+                f"One sample moved along the directions of its attributes{scene.where}",
+                f"One latent moved along each direction{scene.where}, a row each: {names}. The middle column is the "
+                "sample itself.",
+                f"latent 2 of seed {study.seed}{scene.where}; directions by mean difference of {len(scene.latents)} "
+                "latents",
                 pixelated=True,
             )
         )
     if study.images:
         figures.append(_sums(study, folder))
     table = Table(
-        "Directions, found on what can be measured on the samples themselves.",
+        f"Directions{scene.where}, found on what can be measured on the samples themselves.",
         ("attribute", "held-out AUC", "change per step of 1", "in standard deviations", "safe range"),
         tuple(rows),
     )
-    text = (
+    text = [
         "A direction is a difference of means: latents whose samples score above the median of an attribute, less "
         "the others. The held-out AUC says how well it ranks latents that it was not found on; 0.5 is chance, and "
         "then the direction means nothing. The safe range is how far the prior lets latents go: at its ends half of "
         "them still have a typicality of 0.01.",
-    )
-    return Chapter("arithmetic", "Arithmetic", text, tuple(figures), (table,) if rows else ())
+    ]
+    if scene.label is not None:
+        text.append(
+            f"All of it is done in one class, {scene.label}, whose samples differ most: over several, an attribute "
+            "would mostly say which class a sample is of. Another class's directions differ."
+        )
+    return Chapter("arithmetic", "Arithmetic", tuple(text), tuple(figures), (table,) if rows else ())
 
 
-def _effect(study: Study, found: Direction, measure: Callable[[Tensor], Tensor], values: Tensor) -> tuple[str, ...]:
+def _effect(
+    scene: Scene, found: Direction, measure: Callable[[Tensor], Tensor], values: Tensor, batch_size: int
+) -> tuple[str, ...]:
     """Return a table's row: what a step of one along the direction changes, measured on 256 samples."""
-    moved = generate(study.checkpoint.generator, study.latents[:256] + found.vector, batch_size=study.batch_size)
+    moved = generate(scene.generator, scene.latents[:256] + found.vector, batch_size=batch_size)
     change = float((measure(moved) - values[:256]).mean())
     low, high = found.safe_range
     spread = float(values.std())
@@ -83,17 +92,17 @@ def _effect(study: Study, found: Direction, measure: Callable[[Tensor], Tensor],
 
 def _sums(study: Study, folder: Path) -> Figure:
     """Draw a - b + c and the mean of four latents, plainly and on the prior."""
-    prior, generator = study.checkpoint.generator.prior, study.checkpoint.generator
-    a, b, c, d = study.latents[3:7]
+    scene, generator, prior = study.scene, study.scene.generator, study.scene.generator.prior
+    a, b, c, d = scene.latents[3:7]
     plain = [a - b + c, (a + b + c + d) / 4.0]
     matched = [analogy(a, b, c, prior), combine([a, b, c, d], [0.25] * 4, prior)]
     rows = torch.stack([a, b, c, d, plain[0], matched[0], plain[1], matched[1]])
     save_png(samples_sheet(generate(generator, rows, batch_size=study.batch_size), columns=8), folder / "sums.png")
     typical = prior.typicality(rows[4:]).tolist()
+    first = "" if scene.label is None else f"In class {scene.label}: "
     caption = (
-        f"a, b, c, d; then a - b + c plainly (typicality {typical[0]:.3f}) and on the prior ({typical[1]:.3f}); then "
-        f"the mean of all four plainly ({typical[2]:.3f}) and on the prior ({typical[3]:.3f})."
+        f"{first}a, b, c, d; then a - b + c plainly (typicality {typical[0]:.3f}) and on the prior ({typical[1]:.3f}); "
+        f"then the mean of all four plainly ({typical[2]:.3f}) and on the prior ({typical[3]:.3f})."
     )
-    return Figure(
-        "sums.png", "Sums of latents, plainly and on the prior", caption, f"latents 3 to 6 of seed {study.seed}", True
-    )
+    made = f"latents 3 to 6 of seed {study.seed}{scene.where}"
+    return Figure("sums.png", f"Sums of latents, plainly and on the prior{scene.where}", caption, made, True)

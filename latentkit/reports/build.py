@@ -5,10 +5,11 @@ from pathlib import Path
 
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_count, as_seed
+from latentkit.conditional import Conditioned, Marginal, marginal
 from latentkit.errors import ArgumentError, CheckpointError
 from latentkit.files import write_text
 from latentkit.folders import Marker, check_folder, writing_folder
-from latentkit.reports import arithmetic, chapters, mapping
+from latentkit.reports import arithmetic, chapters, classes, mapping, walks
 from latentkit.reports.page import render_page
 from latentkit.reports.study import make_study
 from latentkit.reports.verdict import verdict
@@ -36,7 +37,8 @@ def report(
     The report appears as a whole or not at all; an older one there is replaced, if nothing else is in its folder.
 
     Args:
-        checkpoint: a trained model; its samples are images (N, C, H, W) or points (N, 2).
+        checkpoint: a trained model; its samples are images (N, C, H, W) or points (N, 2). A conditional one is
+            shown through `marginal`, all classes together; for a page about one class pass it through `condition`.
         folder: where the report goes; new, empty, or an older report.
         seed: of everything that is drawn, 0 to 2**64 - 1.
         n: how many samples are mapped; by default 4,000 images or 10,000 points.
@@ -45,7 +47,8 @@ def report(
 
     Raises:
         OutputError: if the folder is a file, is not writable, or holds other things.
-        ArgumentError: if the samples are neither images nor points, or n is below 500.
+        ArgumentError: if the samples are neither images nor points, n is below 500, or a conditional model's prior
+            is not normal.
     """
     seed = as_seed(seed)
     n = None if n is None else as_count(n, "n", least=500)
@@ -58,9 +61,10 @@ def report(
     if len(shape) == 3 and n is not None and n > MOST_IMAGES:
         raise ArgumentError(f"a report maps at most {MOST_IMAGES:,} images, got {n:,}; use `project` for more")
     name = _name(checkpoint)
+    checkpoint = marginal(checkpoint) if checkpoint.conditional else checkpoint
     from tqdm import tqdm
 
-    steps = (chapters.samples, chapters.walks, arithmetic.chapter, chapters.quality, mapping.chapter, chapters.making)
+    steps = (chapters.samples, walks.chapter, arithmetic.chapter, chapters.quality, mapping.chapter, chapters.making)
     with (
         writing_folder(folder, marker=MARKER) as part,
         tqdm(total=len(steps) + 1, desc="report", unit="chapter", disable=not progress, leave=False) as bar,
@@ -72,8 +76,9 @@ def report(
             written.append(step(study, part))
             bar.update()
         page = render_page(
-            title=f"{checkpoint.data} · {checkpoint.trainer}",
-            subtitle=(f"{checkpoint.generator.prior.dim} latent dimensions, {_shape(shape)}, {name}, seed {seed}"),
+            title=f"{checkpoint.data}{_class(checkpoint)} · {checkpoint.trainer}",
+            subtitle=(f"{_latents(checkpoint)}, {_shape(shape)}, {name}, seed {seed}"),
+            note=classes.note(study),
             cards=verdict(study),
             chapters=tuple(written),
         )
@@ -88,6 +93,18 @@ def _name(checkpoint: Checkpoint) -> str:
         return f"checkpoint {checkpoint.fingerprint}"
     except CheckpointError:
         return "a wrapped generator"
+
+
+def _class(checkpoint: Checkpoint) -> str:
+    generator = checkpoint.generator
+    return f", class {generator.label}" if isinstance(generator, Conditioned) else ""
+
+
+def _latents(checkpoint: Checkpoint) -> str:
+    generator = checkpoint.generator
+    if isinstance(generator, Marginal):
+        return f"{generator.module.prior.dim} latent dimensions and {len(generator.classes)} classes"
+    return f"{generator.prior.dim} latent dimensions"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

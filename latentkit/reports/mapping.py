@@ -1,5 +1,6 @@
 """The report's map: samples laid out in the plane, to be hovered over, and a walk across it."""
 
+import colorsys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from latentkit.render import save_image, save_png, sheet, thumbnails, to_rgb
 from latentkit.reports.page import Chapter, Figure, MapData
 from latentkit.reports.study import Study
 from latentkit.sampling.generate import generate
+from latentkit.style import COLOURS
 
 __all__ = ["chapter"]
 
@@ -24,23 +26,39 @@ COLUMNS = 64
 FRAMES = 96
 KEYS = 6
 
+#: Of up to ten classes. The house's colours and three more; a name beside each, as no ten differ for every eye.
+CLASSES = (*COLOURS, "#8c564b", "#7f3c8d", "#9a9a00")
+
+#: Frames of the walk's film for each of several classes.
+FRAMES_EACH = 12
+
 
 def chapter(study: Study, folder: Path) -> Chapter:
     """Lay the samples out in the plane."""
     if study.plane is None:
         return _points(study, folder)
     points = study.plane.points
-    text = (
+    text = [
         f"UMAP of {len(points)} samples, by their pixels: {study.plane.verdict} Hover over the map, or move with the "
-        "arrow keys, to see a sample.",
-        "The film walks through the latent space and marks where each sample falls on the map. A marker that jumps "
-        "while the sample hardly changes shows where the layout, not the latent space, is torn.",
-    )
+        "arrow keys, to see a sample."
+    ]
+    if study.marginal is None:
+        text.append(
+            "The film walks through the latent space and marks where each sample falls on the map. A marker that jumps "
+            "while the sample hardly changes shows where the layout, not the latent space, is torn."
+        )
+    else:
+        text[0] += " The button of a class shows it alone."
+        text.append(
+            "The film walks through the latents of one class after another, each named below, and marks where each "
+            "sample falls on the map. Between two classes the marker must jump; one that jumps within a class while "
+            "the sample hardly changes shows where the layout, not the latent space, is torn."
+        )
     atlas = "atlas.webp"
     small = thumbnails(study.samples, SIDE)
     save_image(sheet(small, COLUMNS, gap=0), folder / atlas)
     figures = (_walk(study, study.plane, folder), _thumbnail_map(study, points, small, folder))
-    return Chapter("map", "Map", text, figures, map=MapData(atlas, _values(study, points)))
+    return Chapter("map", "Map", tuple(text), figures, map=MapData(atlas, _values(study, points)))
 
 
 def _points(study: Study, folder: Path) -> Chapter:
@@ -59,16 +77,37 @@ def _points(study: Study, folder: Path) -> Chapter:
     return Chapter("map", "Map", ("The samples are points of the plane, so they need no projection.",), (figure,))
 
 
-def _fields(study: Study) -> list[tuple[str, Tensor, float, float, bool]]:
-    """What the map can be coloured by: name, values (N,), lowest and highest shown, can it be a threshold."""
-    fields = []
+def _field(name: str, values: list[float], low: float, high: float, *, cut: bool = False) -> dict[str, Any]:
+    """Return what the map can be coloured by: values (N,), lowest and highest shown, can it be a threshold."""
+    return {"name": name, "values": values, "low": low, "high": high, "cut": cut}
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(v, 3) for v in values.tolist()]
+
+
+def _colours(count: int) -> list[str]:
+    """Return colours for so many classes: chosen ones, or more hues than anybody can tell apart."""
+    if count <= len(CLASSES):
+        return list(CLASSES[:count])
+    # By the golden ratio neighbouring numbers get hues far from each other, however many there are.
+    rgb = [colorsys.hls_to_rgb(k * 0.618034 % 1.0, 0.35 + 0.2 * (k % 2), 0.65) for k in range(count)]
+    return ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in rgb]
+
+
+def _fields(study: Study) -> list[dict[str, Any]]:
+    fields: list[dict[str, Any]] = []
+    if study.marginal is not None and study.labels is not None:
+        names = study.marginal.classes
+        kinds = {"names": names, "colours": _colours(len(names))}
+        fields.append(_field("class", study.labels.tolist(), 0.0, len(names) - 1.0) | kinds)
     if study.quality is not None:
-        fields.append(("probability", study.quality.probability, 0.0, 1.0, True))
-        fields.append(("typicality", study.quality.typicality, 0.0, 1.0, True))
+        for name in ("probability", "typicality"):
+            fields.append(_field(name, _rounded(getattr(study.quality, name)), 0.0, 1.0, cut=True))
     for name, measure in attributes_of(study.samples).items():
         values = measure(study.samples)
         low, high = torch.quantile(values, torch.tensor([0.02, 0.98], dtype=values.dtype)).tolist()
-        fields.append((name, values, low, high, False))
+        fields.append(_field(name, _rounded(values), low, high))
     return fields
 
 
@@ -85,34 +124,42 @@ def _values(study: Study, points: Tensor) -> dict[str, Any]:
         "seed": study.seed,
         "side": SIDE,
         "columns": COLUMNS,
-        "fields": [
-            {"name": name, "values": [round(v, 3) for v in values.tolist()], "low": lowest, "high": highest, "cut": cut}
-            for name, values, lowest, highest, cut in _fields(study)
-        ],
+        "fields": _fields(study),
     }
 
 
 def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
     """Film a loop: the sample on the left, its place on the map on the right."""
-    good = study.good_keys(KEYS)
-    keys = study.latents[:KEYS] if good is None else good
-    which = "the first" if good is None else "the first in the critic's better quarter"
-    prior = study.checkpoint.generator.prior
-    latents = loop(keys, prior=prior).steps(FRAMES)
+    latents, names, made = _way(study)
     moving = generate(study.checkpoint.generator, latents, batch_size=study.batch_size)
     places = plane.transform(moving)
     values = study.quality.probability if study.quality is not None and study.believed else None
     stage = plots.MapStage(plane.points, values)
     pictures = to_rgb(moving)
-    film = from_frames(lambda: stage.frames(pictures, places.numpy()), count=FRAMES, fps=24)
+    frames, fps = len(latents), 24 if not names else 16
+    film = from_frames(lambda: stage.frames(pictures, places.numpy()), count=frames, fps=fps, captions=names)
     film.save(folder / "walk-map.gif")
     return Figure(
         "walk-map.gif",
         "Film of a walk through the latent space beside its trace on the map",
         "A walk through the latent space, and where its samples fall on the map.",
-        f"loop of {KEYS} latents of seed {study.seed} ({which}), {FRAMES} frames; each sample is at the weighted mean "
-        "of its 15 nearest ones' places",
+        f"{made}, {frames} frames; each sample is at the weighted mean of its 15 nearest ones' places",
     )
+
+
+def _way(study: Study) -> tuple[Tensor, list[str], str]:
+    """Return the latents (T, D) of the film, the classes that they go through, one a frame, and how they were made."""
+    generator = study.marginal
+    good = study.good_keys(KEYS) if generator is None else None
+    keys = study.latents[:KEYS] if good is None else good
+    way = loop(keys, prior=study.checkpoint.generator.prior)
+    which = "the first" if good is None else "the first in the critic's better quarter"
+    made = f"loop of {KEYS} latents of seed {study.seed} ({which})"
+    if generator is None:
+        return way.steps(FRAMES), [], made
+    labels = torch.arange(len(study.shown)).repeat_interleave(FRAMES_EACH)
+    latents = generator.in_class(way.steps(len(labels)), labels)
+    return latents, [generator.classes[k] for k in labels.tolist()], f"{made}, {FRAMES_EACH} frames in each class"
 
 
 def _thumbnail_map(study: Study, points: Tensor, small: np.ndarray, folder: Path) -> Figure:

@@ -24,13 +24,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of the report: its file, what it shows, and the operation that made it."""
+    """A picture of the report: its file, what it shows, and the operation that made it; the names of its rows."""
 
     file: str
     alt: str
     caption: str
     made: str
     pixelated: bool = False
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def _json_for_script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def render_page(*, title: str, subtitle: str, cards: tuple[Card, ...], chapters: tuple[Chapter, ...]) -> str:
+def render_page(
+    *, title: str, subtitle: str, note: tuple[str, ...], cards: tuple[Card, ...], chapters: tuple[Chapter, ...]
+) -> str:
     """Return the page as HTML that asks nothing of any network or server."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -83,6 +86,7 @@ def render_page(*, title: str, subtitle: str, cards: tuple[Card, ...], chapters:
     return environment.from_string(page).render(
         title=title,
         subtitle=subtitle,
+        note=note,
         cards=cards,
         chapters=chapters,
         style=Markup(style),

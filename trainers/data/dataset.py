@@ -12,9 +12,14 @@ from latentkit.checks import as_count, require_finite
 from latentkit.errors import DataError, LabelError
 from trainers.data.mapped import MappedSamples
 
-__all__ = ["Data"]
+__all__ = ["Data", "encodable"]
 
 _FINGERPRINTED = 2**24  # bytes of samples that a fingerprint looks at
+
+
+def encodable(text: str) -> str:
+    """Return text with escapes for what UTF-8 cannot hold, as file names may have: checkpoints are written in it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +51,8 @@ class Data:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", encodable(self.name))
+        object.__setattr__(self, "classes", tuple(map(encodable, self.classes)))
         samples, labels = self.samples, self.labels
         images = isinstance(samples, Tensor) and samples.ndim == 4 and samples.dtype == torch.uint8
         points = isinstance(samples, Tensor) and samples.ndim == 2 and samples.dtype == torch.float32

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from latentkit.console import watched
 from latentkit.errors import DataError
+from trainers.data.dataset import encodable
 from trainers.data.images import MAX_PIXELS, OversizedImageError, strict_pillow
 from trainers.data.store import Folder, Recipe, keep
 
@@ -102,9 +103,7 @@ def _readable(
                 raise
             # A decoder may raise anything for a damaged file; the reason is kept for the report.
             except Exception as error:
-                # A file's name in it may be of letters that no encoding has; the notes are written as JSON.
-                reason = (str(error) or type(error).__name__).encode("utf-8", "backslashreplace").decode()
-                notes["unreadable"].append([number, reason])
+                notes["unreadable"].append([number, encodable(str(error) or type(error).__name__)])
             else:
                 notes["flat"] += flat
                 yield image

@@ -13,8 +13,10 @@
   const label = document.getElementById("map-threshold-label");
   const shown = document.getElementById("map-threshold-value");
   const count = document.getElementById("map-count");
+  const legend = document.getElementById("map-legend");
+  const classes = data.fields.find((f) => f.names);
   const n = data.x.length;
-  let selected = -1;
+  let selected = -1, only = -1; // the sample and the class that are looked at
 
   for (const field of data.fields) choice.add(new Option(field.name));
 
@@ -37,7 +39,9 @@
       y: (i) => h / 2 - (data.y[i] - data.height / 2) * scale,
     };
   };
-  const visible = (i) => !field().cut || field().values[i] >= Number(slider.value);
+  const visible = (i) => (only < 0 || classes.values[i] === only)
+    && (!field().cut || field().values[i] >= Number(slider.value));
+  const paint = (f, v) => f.colours ? f.colours[v] : colour((v - f.low) / Math.max(f.high - f.low, 1e-9));
 
   function draw() {
     const ratio = window.devicePixelRatio || 1;
@@ -46,12 +50,11 @@
     const ink = canvas.getContext("2d");
     ink.scale(ratio, ratio);
     const at = place(), r = n > 8000 ? 1.6 : 2.6;
-    const { values, low, high } = field();
     let seen = 0;
     for (let i = 0; i < n; i++) {
       if (!visible(i)) continue;
       seen++;
-      ink.fillStyle = colour((values[i] - low) / Math.max(high - low, 1e-9));
+      ink.fillStyle = paint(field(), field().values[i]);
       ink.beginPath();
       ink.arc(at.x(i), at.y(i), r, 0, 7);
       ink.fill();
@@ -75,7 +78,7 @@
       pen.imageSmoothingEnabled = false;
       pen.drawImage(atlas, (i % data.columns) * side, Math.floor(i / data.columns) * side, side, side, 0, 0, 128, 128);
       text.textContent = [`latent ${i} of seed ${data.seed}`,
-        ...data.fields.map((f) => `${f.name} ${f.values[i].toFixed(2)}`)].join("\n");
+        ...data.fields.map((f) => `${f.name} ${f.names ? f.names[f.values[i]] : f.values[i].toFixed(2)}`)].join("\n");
       const at = place();
       tip.style.left = `${Math.max(0, Math.min(at.x(i) + 14, canvas.clientWidth - tip.offsetWidth))}px`;
       tip.style.top = `${Math.max(0, Math.min(at.y(i) + 14, canvas.clientHeight - tip.offsetHeight))}px`;
@@ -125,6 +128,20 @@
     slider.min = low; slider.max = high; slider.step = (high - low) / 100 || 0.01; slider.value = low;
     draw();
   });
+  for (const [k, name] of (classes ? classes.names : []).entries()) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    button.style.setProperty("--dot", classes.colours[k]);
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => {
+      only = only === k ? -1 : k;
+      for (const [j, other] of [...legend.children].entries()) other.setAttribute("aria-pressed", String(j === only));
+      select(-1);
+    });
+    legend.append(button);
+    legend.hidden = false;
+  }
   slider.addEventListener("input", () => { selected = -1; tip.hidden = true; draw(); });
   window.addEventListener("resize", draw);
   atlas.addEventListener("load", draw);
