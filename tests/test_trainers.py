@@ -474,6 +474,19 @@ class TestCommand:
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
+    def test_the_study_of_latent_sizes(self, tmp_path, capsys):
+        options = ["--sizes", "1", "2", "--steps", "4", "--holdout", "40", "--batch-size", "16", "--width", "8"]
+        few = ["--samples", "20", "--inverted", "2", "--inversion-steps", "2", "--inversion-starts", "1"]
+        command = ["sweep", "--data", "ring", "--out", str(tmp_path / "study"), "--threads", "1", *options, *few]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert main([*command, "--json"]) == 0
+            rows = json.loads(capsys.readouterr().out)["rows"]
+            assert [row["size"] for row in rows] == [1, 2]
+            assert main(command) == 0
+        assert "study.png" in capsys.readouterr().out
+        assert (tmp_path / "study" / "study.png").exists()
+
     def test_help_says_what_every_setting_means(self, capsys):
         main(["gan", "--help"])
         text = " ".join(capsys.readouterr().out.split())

@@ -6,6 +6,7 @@ Examples:
   latentkit-train gan --data fashion-mnist --conditional --out runs/fashion
   latentkit-train dcgan --data folder --data-dir photos/ --out runs/photos
   latentkit-train gan --data digits --out runs/digits --steps 6000 --resume
+  latentkit-train sweep --data digits --sizes 1 2 4 8 16 32 64 --seeds 0 1 --out runs/sweep
   torchrun --nproc-per-node 2 -m trainers gan --data digits --out runs/digits
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentkit.console import Parser, guarded, watched
 from latentkit.errors import ArgumentError
-from trainers.families import FAMILIES, Family, add_settings, given_settings, made_config
+from trainers.families import FAMILIES, MEASURES, Family, add_options, add_settings, given_settings, made_config
 
 # Torch takes seconds to import, so it waits until `guarded` can catch an interrupt and a family is known.
 if TYPE_CHECKING:
@@ -44,15 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             left = _left(arguments)
             raise
-        if summary and arguments.json:
-            print(json.dumps(summary))
-        elif summary:
-            print(summary.get("said") or _said(summary))
+        if summary is None:
+            return
+        said = summary.pop("said", None) or _said(summary)
+        print(json.dumps(summary) if arguments.json else said)
 
     return guarded("latentkit-train", run, interrupted=lambda: left)
 
 
 def _said(summary: dict[str, Any]) -> str:
+    if "steps" not in summary:
+        return str(summary["out"])
     return f"{summary['out']}: {summary['steps']} steps in {summary['seconds']:.0f} s; latentkit info shows it"
 
 
@@ -83,7 +86,50 @@ def _parser(argv: Sequence[str]) -> Parser:
             _add_data(sub, family)
             _add_run(sub)
             add_settings(sub, family)
+    _add_sweep(families, wanted="sweep" in argv)
     return parser
+
+
+def _add_sweep(families: Any, *, wanted: bool) -> None:
+    sub = families.add_parser(
+        "sweep",
+        help="one GAN for each latent size and seed, all measured alike",
+        description="Study how much noise a GAN needs: train one for each latent size and seed, and measure all "
+        "alike. Given again, the command goes on where it was; sizes, seeds and steps can be added.",
+        epilog="example:\n  latentkit-train sweep --data digits --sizes 1 2 4 8 16 32 64 --seeds 0 1 --out runs/sweep",
+    )
+    sub.set_defaults(run=_sweep)
+    if wanted:
+        _add_data(sub, FAMILIES["gan"])
+        sub.add_argument("--sizes", type=int, nargs="+", required=True, metavar="N", help="latent sizes")
+        sub.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="one training each [0]")
+        sub.add_argument("--anew", action="store_true", help="train and measure again what is there already")
+        sub.add_argument("--json", action="store_true", help="print the table as one JSON object")
+        sub.add_argument("--quiet", action="store_true", help="show no progress bar")
+        add_settings(sub, FAMILIES["gan"], without=("latent_dim", "seed"))
+        add_options(sub, MEASURES, title="measures")
+
+
+def _sweep(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from trainers.sweep import latent_size_study
+
+    family = FAMILIES["gan"]
+    config = made_config(family, given_settings(arguments, family), {})
+    measures = made_config(MEASURES, given_settings(arguments, MEASURES), {})
+    study = latent_size_study(
+        _data(arguments, family),
+        arguments.sizes,
+        arguments.seeds,
+        config,
+        out=arguments.out,
+        resume=not arguments.anew,
+        progress=watched() and not arguments.quiet and not arguments.json,
+        measures=measures,
+    )
+    rows = [asdict(row) for row in study.rows]
+    return {"out": str(arguments.out), "rows": rows, "said": f"{study.table()}\n{arguments.out}: study.png shows it"}
 
 
 def _add_data(sub: Parser, family: Family) -> None:

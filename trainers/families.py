@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from latentkit.errors import ArgumentError
 
-__all__ = ["FAMILIES", "Family", "add_settings", "given_settings", "made_config"]
+__all__ = ["FAMILIES", "MEASURES", "Family", "add_options", "add_settings", "given_settings", "made_config"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,10 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+#: How a latent-size study measures: no trainer, but settings that become options in the same way.
+MEASURES = Family("the measures of a study", "study_measures", "measure", "StudyConfig", "")
+
+
 def _field_help(config: type) -> dict[str, str]:
     """Return each setting's line in the `Args:` of the class or those above it."""
     found: dict[str, str] = {}
@@ -128,15 +132,28 @@ def _field_help(config: type) -> dict[str, str]:
 
 def add_settings(parser: argparse.ArgumentParser, family: Family, *, without: tuple[str, ...] = ()) -> None:
     """Give a parser an option for each setting of a family."""
+    about = "a value in brackets is the default, by the kind of data"
+    add_options(parser, family, title="settings", about=about, without=without)
+
+
+def add_options(
+    parser: argparse.ArgumentParser,
+    family: Family,
+    *,
+    title: str,
+    about: str | None = None,
+    without: tuple[str, ...] = (),
+) -> None:
+    """Give a parser a group of options, one for each field of a family's settings."""
     config = family.defaults()
-    group = parser.add_argument_group("settings", "a value in brackets is the default, by the kind of data")
-    about, hints = _field_help(type(config)), get_type_hints(type(config))
+    group = parser.add_argument_group(title, about)
+    lines, hints = _field_help(type(config)), get_type_hints(type(config))
     for field in fields(config):
         if field.name in without:
             continue
         kind = next(part for part in (*get_args(hints[field.name]), hints[field.name]) if part is not type(None))
         default, option = getattr(config, field.name), f"--{field.name.replace('_', '-')}"
-        text = about[field.name] if default is None else f"{about[field.name].partition(' [')[0]} [{default}]"
+        text = lines[field.name] if default is None else f"{lines[field.name].partition(' [')[0]} [{default}]"
         if kind is bool:
             group.add_argument(
                 option, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text.replace("%", "%%")
