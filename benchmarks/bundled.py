@@ -1,0 +1,52 @@
+"""Measures of the bundled generator of Fashion-MNIST, as they stand in its model card.
+
+    python -m benchmarks.bundled [--checkpoint DIR] [--json FILE]
+
+10,000 samples over all classes against Fashion-MNIST's 10,000 test images in the features of
+`benchmarks.fashion_features` (the squared Fréchet distance there is not FID); how often that classifier sees
+in a sample the class that was asked for; and what the critic's scores are worth on held-out images.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+import latentkit as lk
+from benchmarks.fashion_features import NAME, train_features, unseen_images
+from benchmarks.quality import COLUMNS, compare
+
+SAMPLES = 10_000
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", default="fashion-mnist", help="the bundled one by default")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    ckpt = lk.load(arguments.checkpoint)
+    view = lk.marginal(ckpt)
+    features = train_features()
+    print(f"{NAME}: accuracy {features.accuracy:.4f}", flush=True)
+    latents = view.generator.prior.sample(SAMPLES, seed=1)
+    samples, asked = lk.generate(view.generator, latents), view.generator.labels(latents)
+    seen = torch.cat([features.classifier(part).argmax(1) for part in samples.split(500)])
+    numbers = compare(features(unseen_images().floats()), features(samples))
+    table = {name: numbers[name] for name in COLUMNS}
+    table["class agreement"] = float((seen == asked).float().mean())
+    for k, name in enumerate(ckpt.classes):
+        table[f"class agreement, {name}"] = float((seen[asked == k] == k).float().mean())
+    quality = lk.quality_map(view.generator, view.critic, real=view.holdout, n=4_000, seed=2)
+    table["critic's AUC"] = quality.calibration.auc
+    for name, value in table.items():
+        print(f"{name.replace('_', ' '):32}{value:8.3f}")
+    print(f"critic: {quality.calibration.verdict}; {quality.calibration.explanation}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

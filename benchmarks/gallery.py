@@ -1,0 +1,93 @@
+"""The pictures of the README's table: each system trained by its command, briefly, and what it then makes.
+
+    python -m benchmarks.gallery [--only NAME ...] [--out docs/systems]
+
+Images become a sheet of 24 samples of fixed latents; points the last frame of the training's film, with the
+critic's field and the image of a grid of latents where there are some. The first one is kept as a film.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import latentkit as lk
+from latentkit.conditional import marginal
+from latentkit.protocols import ConditionalGenerator
+from latentkit.render import samples_sheet, save_png
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What is typed after latentkit-train, by the picture's name.
+COMMANDS = {
+    "gan": "gan --data parabola --steps 1500 --width 64",
+    "grid25": "gan --data grid25",
+    "conditional": "gan --data digits --conditional",
+    "dcgan": "dcgan --data folder --data-dir {photos} --grey --steps 600 --width 32",
+    "wgan": "wgan --data ring --steps 4000 --generator-lr 5e-4 --critic-lr 5e-4 --width 64 --clip 0.1",
+    "wgan-gp": "wgan-gp --data ring --steps 3000 --width 64",
+    "progressive": "progressive --data digits",
+    "glo": "glo --data digits",
+    "semi": "semi --data digits --labels-per-class 10",
+    "vae": "vae --data digits",
+}
+
+
+def photographs(folder: Path) -> None:
+    """Write digits as a folder of images, of 64x64 pixels."""
+    from PIL import Image
+
+    from trainers import digits
+
+    for k, image in enumerate(digits().samples[:, 0].numpy()):
+        Image.fromarray(image).resize((64, 64)).save(folder / f"{k:04d}.png")
+
+
+def picture(name: str, work: Path, out: Path) -> Path:
+    """Train one system and write its picture."""
+    photos = work / "photos"
+    if "{photos}" in COMMANDS[name] and not photos.exists():
+        photos.mkdir()
+        photographs(photos)
+    run, film = work / name, work / f"{name}.gif"
+    command = COMMANDS[name].format(photos=photos).split()
+    common = ["--out", str(run), "--movie", str(film), "--threads", "1", "--quiet"]
+    subprocess.run([sys.executable, "-m", "trainers", *command, *common], check=True, cwd=ROOT)
+    checkpoint = lk.load(run)
+    if checkpoint.holdout.ndim == 2:
+        if name == "gan":
+            return Path(shutil.copy(film, out / f"{name}.gif"))
+        return save_png(last_frame(film), out / f"{name}.png")
+    generator = checkpoint.generator
+    if isinstance(generator, ConditionalGenerator):
+        generator = marginal(generator)
+    samples = lk.generate(generator, generator.prior.sample(24, seed=1))
+    return save_png(samples_sheet(samples, columns=8), out / f"{name}.png")
+
+
+def last_frame(film: Path) -> object:
+    """Return the last frame (H, W, 3) of a GIF."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(film) as frames:
+        frames.seek(frames.n_frames - 1)
+        return np.asarray(frames.convert("RGB"))
+
+
+def main() -> None:
+    """Make the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "systems")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        for name in arguments.only:
+            print(picture(name, Path(work), arguments.out), flush=True)
+
+
+if __name__ == "__main__":
+    main()
