@@ -13,6 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, ImageSequence
+
 import latentkit as lk
 from latentkit.conditional import marginal
 from latentkit.protocols import ConditionalGenerator
@@ -25,7 +28,7 @@ COMMANDS = {
     "gan": "gan --data parabola --steps 1500 --width 64",
     "grid25": "gan --data grid25",
     "conditional": "gan --data digits --conditional",
-    "dcgan": "dcgan --data folder --data-dir {photos} --grey --steps 600 --width 32",
+    "dcgan": "dcgan --data folder --data-dir {photos} --grey --steps 300 --width 32",
     "wgan": "wgan --data ring --steps 4000 --generator-lr 5e-4 --critic-lr 5e-4 --width 64 --clip 0.1",
     "wgan-gp": "wgan-gp --data ring --steps 3000 --width 64",
     "progressive": "progressive --data digits",
@@ -37,8 +40,6 @@ COMMANDS = {
 
 def photographs(folder: Path) -> None:
     """Write digits as a folder of images, of 64x64 pixels."""
-    from PIL import Image
-
     from trainers import digits
 
     for k, image in enumerate(digits().samples[:, 0].numpy()):
@@ -67,14 +68,11 @@ def picture(name: str, work: Path, out: Path) -> Path:
     return save_png(samples_sheet(samples, columns=8), out / f"{name}.png")
 
 
-def last_frame(film: Path) -> object:
+def last_frame(film: Path) -> np.ndarray:
     """Return the last frame (H, W, 3) of a GIF."""
-    import numpy as np
-    from PIL import Image
-
     with Image.open(film) as frames:
-        frames.seek(frames.n_frames - 1)
-        return np.asarray(frames.convert("RGB"))
+        *_, last = ImageSequence.all_frames(frames)
+        return np.asarray(last.convert("RGB"))
 
 
 def main() -> None:

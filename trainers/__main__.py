@@ -194,7 +194,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     if not leads:
         return None
     seconds = time.monotonic() - began
-    if movie is not None and movie.looks:
+    if movie is not None:
         movie.film().save(str(arguments.movie), progress=shows)
     last = {name: values[-1] for name, values in checkpoint.history.items() if name not in ("step", "seconds")}
     return {

@@ -21,7 +21,7 @@ from latentkit.sampling.generate import generate
 from latentkit.scatter import Stage, plane_limits
 from latentkit.style import ACCENT, COLOURS, MUTED, SCALE, drawing
 from trainers.data.dataset import Data
-from trainers.gan import GANState
+from trainers.run import TrainingState
 
 __all__ = ["Movie"]
 
@@ -67,7 +67,7 @@ class Movie:
             self._real = data.floats(slice(0, POINTS))
             self._limits = plane_limits(data.samples)
 
-    def __call__(self, state: GANState) -> None:
+    def __call__(self, state: TrainingState) -> None:
         """Look at a step, if it is one of those that are filmed."""
         # Squares of even steps: the first tenth of the frames shows the first hundredth of the run.
         due = {round(state.steps * (k / (self._frames - 1)) ** 2) for k in range(1, self._frames)} | {1}
@@ -76,14 +76,14 @@ class Movie:
         self._steps.append(state.step)
         self._looks.append(self._at_images(state) if self._images else self._at_points(state))
 
-    def _at_images(self, state: GANState) -> tuple[Any, ...]:
+    def _at_images(self, state: TrainingState) -> tuple[Any, ...]:
         latents = state.generator.prior.sample(COLUMNS * ROWS, seed=0)
         samples = generate(state.generator, latents)
         # Small ones: a film of 48 large colour images would be too large for a page.
         pictures = thumbnails(samples, THUMBNAIL) if max(samples.shape[2:]) > THUMBNAIL else to_rgb(samples)
         return pictures, torch.sigmoid(score(state.critic, samples)).numpy()
 
-    def _at_points(self, state: GANState) -> tuple[Any, ...]:
+    def _at_points(self, state: TrainingState) -> tuple[Any, ...]:
         prior = state.generator.prior
         left, right, bottom, top = self._limits
         y, x = torch.meshgrid(torch.linspace(bottom, top, FIELD), torch.linspace(left, right, FIELD), indexing="ij")
