@@ -8,7 +8,8 @@ import torch
 
 from latentkit.errors import ArgumentError
 from latentkit.gif import gif_info
-from trainers import Data, GANConfig, Movie, digits, ring, train_gan
+from latentkit.priors import Empirical, Normal
+from trainers import Data, GANConfig, GLOConfig, Movie, VAEConfig, digits, ring, train_gan, train_glo, train_vae
 from trainers.__main__ import main
 from trainers.movie import COLUMNS, ROWS, _latent_grid
 
@@ -70,13 +71,13 @@ def test_a_frame_of_images_holds_the_samples_of_the_fixed_latents():
 
 
 def test_the_latent_grid_is_lines_at_even_quantiles():
-    grid = _latent_grid(2).reshape(2, 15, -1, 2)
+    grid = _latent_grid(Normal(2)).reshape(2, 15, -1, 2)
     assert (grid[0, :, :, 0].std(1) == 0).all(), "the first lines keep their first coordinate"
     assert (grid[1, :, :, 1].std(1) == 0).all()
     below = torch.special.ndtr(grid[0, :, 0, 0].double())
     torch.testing.assert_close(below, (torch.arange(15).double() + 0.5) / 15, atol=1e-6, rtol=0)
-    assert _latent_grid(1).shape == (2 * 15 * 60, 1)
-    assert (_latent_grid(5)[:, 2:] == 0).all()
+    assert _latent_grid(Normal(1)).shape == (2 * 15 * 60, 1)
+    assert (_latent_grid(Normal(5))[:, 2:] == 0).all()
 
 
 def test_the_command_films(tmp_path):
@@ -107,3 +108,35 @@ def test_what_cannot_be_filmed_is_refused():
     train_gan(ring(100), GANConfig(steps=2, width=8, batch_size=16), on_step=movie, progress=False)
     with pytest.raises(ArgumentError, match="fps"):
         movie.film(fps=0)
+
+
+def test_the_grid_of_a_mixture_is_that_of_its_heaviest_component():
+    shift, scale = torch.tensor([3.0, -1.0]), torch.tensor([[2.0, 0.0], [1.0, 0.5]])
+    mixture = Empirical(
+        torch.tensor([0.3, 0.7]), torch.stack([torch.zeros(2), shift]), torch.stack([torch.eye(2), scale])
+    )
+    torch.testing.assert_close(_latent_grid(mixture), shift + _latent_grid(Normal(2)) @ scale.T)
+
+
+@pytest.mark.parametrize(("train", "config"), [(train_vae, VAEConfig), (train_glo, GLOConfig)])
+@pytest.mark.parametrize("data", [ring(200), few_digits()], ids=["points", "images"])
+def test_without_a_critic_there_is_no_field_and_no_score(train, config, data):
+    """Points keep the background white, and images have no second panel."""
+    movie = Movie(data, frames=3)
+    train(data, config(steps=6, width=4, latent_dim=2, batch_size=8, threads=1), on_step=movie, progress=False)
+    frames = list(movie.film().frames())
+    assert len(frames) == len({frame.tobytes() for frame in frames}) == 3
+    scored = Movie(data, frames=2)
+    train_gan(data, GANConfig(steps=3, width=4, batch_size=8, threads=1), on_step=scored, progress=False)
+    (judged, *_) = scored.film().frames()
+    if data.is_images:
+        assert frames[0].shape[1] < judged.shape[1]
+    else:
+        assert frames[0].shape == judged.shape
+        assert np.mean(np.all(frames[0] == 255, axis=2)) > np.mean(np.all(judged == 255, axis=2))
+
+
+def test_a_conditional_generator_is_filmed():
+    movie = Movie(ring(200), frames=3)
+    train_gan(ring(200), GANConfig(steps=6, width=8, batch_size=8, conditional=True), on_step=movie, progress=False)
+    assert movie.film().count == 3

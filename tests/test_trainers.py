@@ -16,7 +16,21 @@ from latentkit.conditional import condition
 from latentkit.errors import ArgumentError, DataError, DivergenceError
 from latentkit.nets import ConvGenerator
 from latentkit.protocols import ConditionalGenerator
-from trainers import Data, GANConfig, digits, ring, train_gan
+from trainers import (
+    Data,
+    GANConfig,
+    GLOConfig,
+    ProgressiveConfig,
+    SemiConfig,
+    VAEConfig,
+    digits,
+    ring,
+    train_gan,
+    train_glo,
+    train_progressive,
+    train_semi_supervised,
+    train_vae,
+)
 from trainers.__main__ import main
 from trainers.loop import Average, initialised, settle_batch_norm, shifted
 
@@ -28,7 +42,10 @@ POINTS = GANConfig(**{**FLAT, "steps": 20})
 
 # Runs this short make samples that are all alike, and say so.
 short_runs = pytest.mark.filterwarnings(
-    "ignore:the samples are nearly identical", "ignore:nothing is learned", "ignore:the critic tells"
+    "ignore:the samples are nearly identical",
+    "ignore:nothing is learned",
+    "ignore:the critic tells",
+    r"ignore:\d+ steps end at side",
 )
 
 
@@ -64,6 +81,13 @@ TRAINERS = {
     "minibatch discrimination": (train_gan, few_digits, GANConfig(**TINY, minibatch_discrimination=3)),
     "virtual batch norm": (train_gan, few_digits, GANConfig(**TINY, virtual_batch_norm=True)),
     "historical averaging": (train_gan, few_points, GANConfig(**FLAT, historical_averaging=0.1)),
+    "progressive": (train_progressive, few_digits, ProgressiveConfig(**TINY, phase_steps=1)),
+    "semi-supervised, images": (train_semi_supervised, few_digits, SemiConfig(**TINY, labels_per_class=1)),
+    "semi-supervised, points": (train_semi_supervised, few_points, SemiConfig(**FLAT, labels_per_class=2)),
+    "glo, images": (train_glo, few_digits, GLOConfig(**TINY, prior_components=2)),
+    "glo, points": (train_glo, few_points, GLOConfig(**FLAT, prior_components=2)),
+    "vae, images": (train_vae, few_digits, VAEConfig(**TINY)),
+    "vae, points": (train_vae, few_points, VAEConfig(**FLAT)),
 }
 every_trainer = pytest.mark.parametrize("name", TRAINERS)
 DATA = {"images": (few_digits, IMAGES), "points": (few_points, POINTS)}

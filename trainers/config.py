@@ -90,7 +90,7 @@ class GANConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(self.loss, "loss", LOSSES)
+        one_of(self.loss, "loss", tuple(LOSSES))
         one_of(self.optimiser, "optimiser", ("adam", "rmsprop"))
         if self.network is not None:
             one_of(self.network, "network", NETWORKS_BY_NAME)

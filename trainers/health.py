@@ -90,7 +90,7 @@ class Health:
             self._say(
                 "collapsed",
                 f"the samples are nearly identical at step {step}: their mean distance is {spread:.2g} of that "
-                "of real samples; if it stays so, train longer, with another seed, lower rates or a larger r1",
+                "of real samples; if it stays so, train longer, with another seed or with lower rates",
             )
 
     def _say(self, what: str, text: str) -> None:

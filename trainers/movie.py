@@ -1,7 +1,7 @@
 """Training, filmed: give a `Movie` to a trainer as `on_step`, and save its film afterwards.
 
 Points are shown over the critic's field with fixed axes, beside the image of a grid of latents; images
-as samples of fixed latents beside the critic's scores of them.
+as samples of fixed latents beside the critic's scores of them. Without a critic there is no field and no score.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ from latentkit.animation import Animation, from_frames
 from latentkit.calibration import score
 from latentkit.checks import as_count, as_number
 from latentkit.errors import ArgumentError
+from latentkit.priors import Empirical, Prior
+from latentkit.protocols import Critic
 from latentkit.render import enlargement, sheet, thumbnails, to_rgb, upscale
 from latentkit.sampling.generate import generate
 from latentkit.scatter import Stage, plane_limits
@@ -81,16 +83,22 @@ class Movie:
         samples = generate(state.generator, latents)
         # Small ones: a film of 48 large colour images would be too large for a page.
         pictures = thumbnails(samples, THUMBNAIL) if max(samples.shape[2:]) > THUMBNAIL else to_rgb(samples)
-        return pictures, torch.sigmoid(score(state.critic, samples)).numpy()
+        return pictures, None if state.critic is None else torch.sigmoid(score(state.critic, samples)).numpy()
 
     def _at_points(self, state: TrainingState) -> tuple[Any, ...]:
         prior = state.generator.prior
+        made = generate(state.generator, prior.sample(POINTS, seed=0), batch_size=POINTS)
+        grid = generate(state.generator, _latent_grid(prior), batch_size=POINTS)
+        return self._field(state.critic), made.numpy(), grid.reshape(2 * LINES, -1, 2).numpy()
+
+    def _field(self, critic: Critic | None) -> NDArray[np.float32] | None:
+        """Return the critic's probabilities (FIELD, FIELD) over the plane, or None without a critic."""
+        if critic is None:
+            return None
         left, right, bottom, top = self._limits
         y, x = torch.meshgrid(torch.linspace(bottom, top, FIELD), torch.linspace(left, right, FIELD), indexing="ij")
-        field = torch.sigmoid(score(state.critic, torch.stack([x, y], dim=-1).reshape(-1, 2)))
-        made = generate(state.generator, prior.sample(POINTS, seed=0), batch_size=POINTS)
-        grid = generate(state.generator, _latent_grid(prior.dim), batch_size=POINTS)
-        return field.reshape(FIELD, FIELD).numpy(), made.numpy(), grid.reshape(2 * LINES, -1, 2).numpy()
+        logits = score(critic, torch.stack([x, y], dim=-1).reshape(-1, 2))
+        return torch.sigmoid(logits).reshape(FIELD, FIELD).numpy()
 
     def film(self, *, fps: float = 12.0) -> Animation:
         """Return the film; its last frame stands for two seconds.
@@ -107,12 +115,15 @@ class Movie:
         return from_frames(make, count=len(self._looks), durations=durations, captions=captions)
 
     def _image_frames(self) -> Iterator[Frame]:
-        """Yield the samples of the fixed latents beside the critic's score of each, dark for low ones."""
+        """Yield the samples of the fixed latents, beside a critic's score of each, dark for low ones."""
         from matplotlib import colormaps
 
         for pictures, scores in self._looks:
             scale = enlargement(pictures.shape[1:3], THUMBNAIL)
             samples = sheet(pictures, COLUMNS, scale=scale)
+            if scores is None:
+                yield samples
+                continue
             colours = (colormaps[SCALE](scores)[:, None, None, :3] * 255).round().astype(np.uint8)
             tiles = sheet(upscale(colours, pictures.shape[1] * scale), COLUMNS)
             gap = np.full((samples.shape[0], 12, 3), 255, dtype=np.uint8)
@@ -123,10 +134,11 @@ class Movie:
         from matplotlib.collections import LineCollection
 
         left, right, bottom, top = self._limits
+        judged = self._looks[0][0] is not None
         with drawing():
             panels = [
                 Stage(self._limits, SIDE, title=title)
-                for title in ("samples over the critic's field", "image of a latent grid")
+                for title in ("samples over the critic's field" if judged else "samples", "image of a latent grid")
             ]
             field = panels[0].axes.imshow(
                 np.full((FIELD, FIELD), 0.5),
@@ -147,25 +159,31 @@ class Movie:
                 panel.keep(artists)
         for values, points, grid in self._looks:
             with drawing():
-                field.set_data(values)
+                if values is not None:
+                    field.set_data(values)
                 made.set_data(*points.T)
                 lines.set_segments(list(grid))
                 frame = np.concatenate([panel.frame() for panel in panels], axis=1)
             yield frame
 
 
-def _latent_grid(dim: int, points: int = 60) -> Tensor:
-    """Return lines through the first two coordinates of a normal prior, at even quantiles; others are 0.
+def _latent_grid(prior: Prior, points: int = 60) -> Tensor:
+    """Return lines through the first two coordinates of a normal prior, at even quantiles; others are at the mean.
 
     `LINES` lines of constant first and as many of constant second coordinate, `points` latents each, as
-    (2 LINES points, dim). With one coordinate both kinds are the same line.
+    (2 LINES points, dim). With one coordinate both kinds are the same line. Of a mixture it is the grid of its
+    heaviest component, along that component's own axes.
     """
     from scipy.special import ndtri
 
     levels = torch.from_numpy(ndtri((np.arange(LINES) + 0.5) / LINES)).float()
     along = torch.from_numpy(ndtri(np.linspace(0.01, 0.99, points))).float()
     fixed, moving = levels[:, None].expand(LINES, points), along.expand(LINES, points)
-    latents = torch.zeros(2, LINES, points, max(dim, 2))
+    latents = torch.zeros(2, LINES, points, max(prior.dim, 2))
     latents[0, ..., 0], latents[0, ..., 1] = fixed, moving
     latents[1, ..., 0], latents[1, ..., 1] = moving, fixed
-    return latents[..., :dim].reshape(-1, dim)
+    normal = latents[..., : prior.dim].reshape(-1, prior.dim)
+    if not isinstance(prior, Empirical):
+        return normal
+    heaviest = int(prior.weights.argmax())
+    return (prior.means[heaviest] + normal.to(prior.means) @ prior.scales[heaviest].T).float()
