@@ -10,6 +10,7 @@ in a sample the class that was asked for; and what the critic's scores are worth
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,10 +30,11 @@ def main() -> None:
     torch.set_num_threads(1)
     ckpt = lk.load(arguments.checkpoint)
     view = lk.marginal(ckpt)
+    whole: Any = view.generator
     features = train_features()
     print(f"{NAME}: accuracy {features.accuracy:.4f}", flush=True)
     latents = view.generator.prior.sample(SAMPLES, seed=1)
-    samples, asked = lk.generate(view.generator, latents), view.generator.labels(latents)
+    samples, asked = lk.generate(view.generator, latents), whole.labels(latents)
     seen = torch.cat([features.classifier(part).argmax(1) for part in samples.split(500)])
     numbers = compare(features(unseen_images().floats()), features(samples))
     table = {name: numbers[name] for name in COLUMNS}
