@@ -33,7 +33,7 @@ COMMANDS = {
     "dcgan": "dcgan --data folder --data-dir {photos} --grey --steps 700 --batch-size 64 --width 32",
     "wgan": "wgan --data ring --steps 4000 --generator-lr 5e-4 --critic-lr 5e-4 --width 64 --clip 0.1",
     "wgan-gp": "wgan-gp --data ring --steps 4000 --gradient-penalty 0.1 --generator-lr 1e-3 --critic-lr 1e-3",
-    "progressive": "progressive --data digits",
+    "progressive": "progressive --data digits --generator-lr 1e-3 --critic-lr 1e-3",
     "glo": "glo --data digits",
     "semi": "semi --data digits --labels-per-class 10",
     "vae": "vae --data digits",

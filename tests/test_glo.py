@@ -91,10 +91,13 @@ class TestCodes:
         torch.testing.assert_close(covariance, torch.cov(codes.double().T, correction=0), rtol=1e-3, atol=1e-4)
 
 
+def training_on(data, **settings):
+    return LatentOptimisation(data, data, resolved(GLOConfig(**settings), data, {"loss": "squared"}))
+
+
 def test_an_epoch_sees_every_sample_once():
     data = parabola(n=64)
-    config = resolved(GLOConfig(batch_size=16, width=4, loss="squared", steps=8), data, {})
-    training = LatentOptimisation(data, data, config)
+    training = training_on(data, batch_size=16, width=4, steps=8)
     seen = torch.cat([training.rows(step) for step in range(1, 5)])
     assert sorted(seen.tolist()) == list(range(64))
     again = torch.cat([training.rows(step) for step in range(5, 9)])
@@ -122,6 +125,41 @@ def test_training_images_are_made_far_better_than_by_their_mean():
     floats = few.floats()
     by_mean = float((floats - floats.mean(0)).square().mean().sqrt())
     assert checkpoint.history["error"][-1] < 0.6 * by_mean
+
+
+def test_codes_stay_in_the_ball_and_averages_fit_each_other():
+    """Averaged weights with averaged codes copy the samples better than with the newest codes."""
+    data = parabola(n=512)
+    training = training_on(data, code_lr=0.03, **QUICK, steps=600)
+    for step in range(1, 601):
+        training.step(step)
+    for codes in (training.codes.values, training.codes.average):
+        assert codes.norm(dim=1).max() <= 1 + 1e-6
+    module, real = training.average.module, data.floats()
+    fitting, newest = (
+        (module(codes) - real).square().mean() for codes in (training.codes.average, training.codes.values)
+    )
+    assert fitting < newest
+    assert fitting < 0.01 * real.var()
+
+
+@pytest.mark.filterwarnings("ignore:the samples are nearly identical")
+@pytest.mark.parametrize(("codes", "dim", "components"), [(2000, 2, 30), (100, 8, 12), (9, 20, 1)])
+def test_each_component_has_as_many_codes_as_they_have_numbers(codes, dim, components):
+    config = GLOConfig(latent_dim=dim, steps=1, holdout=10, **{**QUICK, "batch_size": 8, "width": 4})
+    checkpoint = train_glo(parabola(n=codes + 10), config, progress=False)
+    assert len(checkpoint.generator.prior.weights) == checkpoint.settings["prior_components"] == components
+
+
+def test_a_prior_with_too_few_codes_is_refused():
+    with pytest.raises(ArgumentError, match=r"prior_components must be at most 45, .* 90 codes .* got 60"):
+        train_glo(parabola(n=100), GLOConfig(prior_components=60, holdout=10, batch_size=8), progress=False)
+
+
+def test_codes_that_memory_cannot_hold_are_refused(monkeypatch):
+    monkeypatch.setattr("trainers.glo.machine_memory", lambda: 1000)
+    with pytest.raises(ArgumentError, match=r"latent_dim 2 for 90 samples .* lower it"):
+        train_glo(parabola(n=100), GLOConfig(holdout=10, batch_size=8), progress=False)
 
 
 def test_points_have_no_pyramid():

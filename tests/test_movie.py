@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from latentkit.conditional import marginal
 from latentkit.errors import ArgumentError
 from latentkit.gif import gif_info
 from latentkit.priors import Empirical, Normal
+from latentkit.protocols import wrap
 from trainers import Data, GANConfig, GLOConfig, Movie, VAEConfig, digits, ring, train_gan, train_glo, train_vae
 from trainers.__main__ import main
-from trainers.movie import COLUMNS, ROWS, _latent_grid
+from trainers.movie import COLUMNS, ROWS, _fixed_latents, _latent_grid
 
 # Runs this short make nearly equal samples, and say so.
 pytestmark = pytest.mark.filterwarnings("ignore:the samples are nearly identical")
@@ -134,6 +136,50 @@ def test_without_a_critic_there_is_no_field_and_no_score(train, config, data):
     else:
         assert frames[0].shape == judged.shape
         assert np.mean(np.all(frames[0] == 255, axis=2)) > np.mean(np.all(judged == 255, axis=2))
+
+
+def classes_of_images(count):
+    """A generator whose images are the first latent on the left half and the class on the right one."""
+
+    def make(z, labels):
+        halves = torch.stack([z[:, 0].tanh(), labels / count], 1)
+        return halves[:, None, None, :].repeat_interleave(2, 3).expand(-1, 1, 4, 4)
+
+    return marginal(wrap(make, Normal(3), classes=count))
+
+
+@pytest.mark.parametrize(("count", "columns"), [(2, 8), (3, 6), (10, 10), (40, 12)])
+def test_a_row_holds_one_latent_in_each_class_and_a_column_one_class(count, columns):
+    generator = classes_of_images(count)
+    latents, found = _fixed_latents(generator)
+    assert found == columns
+    images = generator(latents).reshape(ROWS, columns, 4, 4)
+    classes, inner = images[..., 0, 3] * count, images[..., 0, 0]
+    assert (classes == classes[0]).all()
+    each = columns // len(classes[0].unique())
+    torch.testing.assert_close(classes[0], torch.arange(columns) // each * 1.0)
+    assert (inner == inner[:, :each].repeat(1, columns // each)).all()
+    assert len(inner.unique()) == ROWS * each, "and no latent twice"
+
+
+def test_the_grid_of_a_conditional_generator_is_of_one_class():
+    """Also with one latent coordinate, where the second of the grid must not become a class."""
+    seen = []
+
+    def make(z, labels):
+        seen.append(labels)
+        return torch.cat([z, z], 1)
+
+    generator = marginal(wrap(make, Normal(1), classes=["a", "b"]))
+
+    class State:
+        step, steps, critic, losses = 1, 1, None, {}
+
+    State.generator = generator
+    movie = Movie(ring(100), frames=2)
+    movie(State)
+    assert set(torch.cat(seen[:1]).tolist()) == {0, 1}, "samples are of all classes"
+    assert (seen[-1] == 0).all()
 
 
 def test_a_conditional_generator_is_filmed():

@@ -2,6 +2,7 @@
 
 Points are shown over the critic's field with fixed axes, beside the image of a grid of latents; images
 as samples of fixed latents beside the critic's scores of them. Without a critic there is no field and no score.
+A conditional generator's grid is of one class, and its images have a column for each class.
 """
 
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from torch import Tensor
 from latentkit.animation import Animation, from_frames
 from latentkit.calibration import score
 from latentkit.checks import as_count, as_number
+from latentkit.conditional import Marginal
 from latentkit.errors import ArgumentError
 from latentkit.priors import Empirical, Prior
-from latentkit.protocols import Critic
+from latentkit.protocols import Critic, Generator
 from latentkit.render import enlargement, sheet, thumbnails, to_rgb, upscale
 from latentkit.sampling.generate import generate
 from latentkit.scatter import Stage, plane_limits
@@ -34,6 +36,7 @@ POINTS = 1_000
 FIELD = 64  # cells a side of the critic's field
 LINES = 15  # of the latent grid, each way
 COLUMNS, ROWS = 8, 6  # of the fixed latents of images
+MOST_CLASSES = 12  # that are shown
 THUMBNAIL = 32  # pixels: larger images are shown at this size
 
 
@@ -65,6 +68,7 @@ class Movie:
             raise ArgumentError(f"a film shows images or points (N, 2), not samples {tuple(data.samples.shape)}")
         self._steps: list[int] = []
         self._looks: list[tuple[Any, ...]] = []
+        self._columns, self._of = COLUMNS, ""
         if not self._images:
             self._real = data.floats(slice(0, POINTS))
             self._limits = plane_limits(data.samples)
@@ -79,16 +83,21 @@ class Movie:
         self._looks.append(self._at_images(state) if self._images else self._at_points(state))
 
     def _at_images(self, state: TrainingState) -> tuple[Any, ...]:
-        latents = state.generator.prior.sample(COLUMNS * ROWS, seed=0)
+        latents, self._columns = _fixed_latents(state.generator)
         samples = generate(state.generator, latents)
         # Small ones: a film of 48 large colour images would be too large for a page.
         pictures = thumbnails(samples, THUMBNAIL) if max(samples.shape[2:]) > THUMBNAIL else to_rgb(samples)
         return pictures, None if state.critic is None else torch.sigmoid(score(state.critic, samples)).numpy()
 
     def _at_points(self, state: TrainingState) -> tuple[Any, ...]:
-        prior = state.generator.prior
-        made = generate(state.generator, prior.sample(POINTS, seed=0), batch_size=POINTS)
-        grid = generate(state.generator, _latent_grid(prior), batch_size=POINTS)
+        generator = state.generator
+        made = generate(generator, generator.prior.sample(POINTS, seed=0), batch_size=POINTS)
+        if isinstance(generator, Marginal):
+            inner, self._of = _latent_grid(generator.module.prior), f", {generator.classes[0]}"
+            latents = generator.in_class(torch.cat([inner, inner.new_zeros(len(inner), len(generator.classes))], 1), 0)
+        else:
+            latents = _latent_grid(generator.prior)
+        grid = generate(generator, latents, batch_size=POINTS)
         return self._field(state.critic), made.numpy(), grid.reshape(2 * LINES, -1, 2).numpy()
 
     def _field(self, critic: Critic | None) -> NDArray[np.float32] | None:
@@ -120,12 +129,12 @@ class Movie:
 
         for pictures, scores in self._looks:
             scale = enlargement(pictures.shape[1:3], THUMBNAIL)
-            samples = sheet(pictures, COLUMNS, scale=scale)
+            samples = sheet(pictures, self._columns, scale=scale)
             if scores is None:
                 yield samples
                 continue
             colours = (colormaps[SCALE](scores)[:, None, None, :3] * 255).round().astype(np.uint8)
-            tiles = sheet(upscale(colours, pictures.shape[1] * scale), COLUMNS)
+            tiles = sheet(upscale(colours, pictures.shape[1] * scale), self._columns)
             gap = np.full((samples.shape[0], 12, 3), 255, dtype=np.uint8)
             yield np.concatenate([samples, gap, tiles], axis=1)
 
@@ -136,10 +145,8 @@ class Movie:
         left, right, bottom, top = self._limits
         judged = self._looks[0][0] is not None
         with drawing():
-            panels = [
-                Stage(self._limits, SIDE, title=title)
-                for title in ("samples over the critic's field" if judged else "samples", "image of a latent grid")
-            ]
+            titles = "samples over the critic's field" if judged else "samples", f"image of a latent grid{self._of}"
+            panels = [Stage(self._limits, SIDE, title=title) for title in titles]
             field = panels[0].axes.imshow(
                 np.full((FIELD, FIELD), 0.5),
                 extent=(left, right, bottom, top),
@@ -165,6 +172,20 @@ class Movie:
                 lines.set_segments(list(grid))
                 frame = np.concatenate([panel.frame() for panel in panels], axis=1)
             yield frame
+
+
+def _fixed_latents(generator: Generator) -> tuple[Tensor, int]:
+    """Return the latents of images to watch, row by row, and how many a row.
+
+    Over classes, neighbouring columns belong to one class, and in a row each class has the same latents.
+    """
+    if not isinstance(generator, Marginal):
+        return generator.prior.sample(COLUMNS * ROWS, seed=0), COLUMNS
+    classes = min(len(generator.classes), MOST_CLASSES)
+    each = max(1, COLUMNS // classes)
+    latents = generator.prior.sample(ROWS * each, seed=0).reshape(ROWS, 1, each, -1).expand(-1, classes, -1, -1)
+    labels = torch.arange(classes).repeat_interleave(each).repeat(ROWS)
+    return generator.in_class(latents.reshape(len(labels), -1), labels), classes * each
 
 
 def _latent_grid(prior: Prior, points: int = 60) -> Tensor:

@@ -35,8 +35,15 @@ from trainers.settings import UNLIMITED, RunConfig, fitting_batch, resolved
 __all__ = ["VAEConfig", "Variational", "train_vae"]
 
 # Chosen from a few runs of one seed each on the digits, Fashion-MNIST, the parabola, the ring and the 25 Gaussians.
-_FOR_IMAGES: dict[str, Any] = {"latent_dim": 32, "steps": 3000, "batch_size": 64, "width": 32, "beta": 20.0}
-_FOR_POINTS: dict[str, Any] = {"steps": 5000, "batch_size": 256, "width": 128, "beta": 1.0}
+_FOR_IMAGES: dict[str, Any] = {
+    "latent_dim": 32,
+    "steps": 3000,
+    "batch_size": 64,
+    "width": 16,
+    "beta": 20.0,
+    "warm_up": 0,
+}
+_FOR_POINTS: dict[str, Any] = {"steps": 5000, "batch_size": 256, "width": 128, "beta": 1.0, "warm_up": 500}
 _HIDDEN_LAYERS = 3  # of the networks for points
 _SETTLING_BATCHES = 20
 _LEAST_NOISE = 0.01  # of the samples' own spread
@@ -50,13 +57,13 @@ class VAEConfig(RunConfig):
         latent_dim: size of a latent, at most 65536 [32 for images, 2 for points].
         steps: optimiser steps [3000 for images, 5000 for points].
         batch_size: samples a step, at least 2; with several processes, of all together [64 for images, 256 for points].
-        width: channels at half the image's side, or units of a hidden layer [32 for images, 128 for points].
+        width: channels at half the image's side, or units of a hidden layer [16 for images, 128 for points].
         lr: learning rate.
         beta: weight of the divergence from the prior: 1 is the bound of the likelihood, and more makes draws from the
             prior better and copies coarser [20 for images, whose pixels err together and not each by itself, 1 for
             points].
-        warm_up: steps over which that weight rises from 0; without them the latents of data that spread alike in all
-            directions are never used.
+        warm_up: steps over which that weight rises from 0; without them the latents of points that spread alike in all
+            directions are never used [0 for images, 500 for points].
         noise: standard deviation of the decoder's Gaussian, in the samples' unit; 0 takes the most likely one, the
             root mean square of the errors, but at least a hundredth of the samples' own spread.
 
@@ -66,7 +73,7 @@ class VAEConfig(RunConfig):
 
     lr: float = 1e-3
     beta: float | None = None
-    warm_up: int = 500
+    warm_up: int | None = None
     noise: float = 0.0
 
     most: ClassVar[dict[str, int]] = {**RunConfig.most, "warm_up": 10**9}
