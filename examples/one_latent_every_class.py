@@ -10,7 +10,7 @@ from latentkit.render import samples_sheet, save_png
 
 ckpt = lk.load("fashion-mnist")
 z = ckpt.generator.prior.sample(8, seed=3)
-rows = [lk.generate(lk.condition(ckpt.generator, name), z) for name in ckpt.classes]
+rows = [lk.generate(lk.condition(ckpt, name).generator, z) for name in ckpt.classes]
 print(save_png(samples_sheet(torch.cat(rows), columns=8), "classes.png"))
 
 # The latent's share of the brightness, after the class's mean is taken away: 0 if it decided nothing.
