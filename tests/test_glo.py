@@ -157,9 +157,9 @@ def test_a_prior_with_too_few_codes_is_refused():
 
 
 def test_codes_that_memory_cannot_hold_are_refused(monkeypatch):
-    monkeypatch.setattr("trainers.glo.machine_memory", lambda: 1000)
+    monkeypatch.setattr("trainers.settings.machine_memory", lambda: 1000)
     with pytest.raises(ArgumentError, match=r"latent_dim 2 for 90 samples .* lower it"):
-        train_glo(parabola(n=100), GLOConfig(holdout=10, batch_size=8), progress=False)
+        train_glo(parabola(n=100), GLOConfig(holdout=10, batch_size=8, width=1), progress=False)
 
 
 def test_points_have_no_pyramid():

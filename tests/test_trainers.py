@@ -281,7 +281,7 @@ class TestDoor:
 
     @pytest.mark.parametrize("kind", DATA)
     def test_networks_that_memory_cannot_hold_are_refused_before_work(self, kind, monkeypatch):
-        monkeypatch.setattr("trainers.gan.machine_memory", lambda: 1_000)
+        monkeypatch.setattr("trainers.settings.machine_memory", lambda: 1_000)
         monkeypatch.setattr("trainers.gan.Adversarial", None)
         with pytest.raises(
             ArgumentError, match=r"width \d+ and latent_dim \d+ make networks of .* weights.*lower them"

@@ -20,25 +20,31 @@ from torch.nn import functional
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.conditional import marginal
-from latentkit.console import machine_memory
-from latentkit.errors import ArgumentError
 from latentkit.nets import ConvCritic, ConvGenerator, DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
 from latentkit.priors import Normal
 from latentkit.protocols import Critic, Generator, wrap
 from trainers.config import GANConfig, resolved_gan
 from trainers.data.dataset import Data
 from trainers.distributed import alone
-from trainers.loop import Average, descend, initialised, lay_out, settle_batch_norm, shifted
+from trainers.loop import (
+    SETTLING_BATCHES,
+    Average,
+    adam,
+    descend,
+    initialised,
+    lay_out,
+    on_cpu,
+    settle_batch_norm,
+    shifted,
+)
 from trainers.losses import LOSSES, gradient_penalty, squared_gradient
 from trainers.run import OnStep, Training, run
-from trainers.settings import fitting_batch
+from trainers.settings import HIDDEN_LAYERS, prepared
 from trainers.tricks import PastMean, feature_distance
 
 __all__ = ["Adversarial", "GANConfig", "train_gan"]
 
 _PENALTY_EVERY = 8  # steps between two of R1's penalties, weighted accordingly
-_SETTLING_BATCHES = 20
-_HIDDEN_LAYERS = 3  # of the networks for points
 
 
 def train_gan(
@@ -79,10 +85,7 @@ def train_gan(
         DivergenceError: if a loss, a gradient or a weight is not finite; what was saved before stays.
         MissingDependencyError: if TensorBoard is asked for and not installed.
     """
-    settings = resolved_gan(config, data)
-    train, held_out = data.split(settings.holdout, settings.seed)
-    settings = fitting_batch(settings, len(train))
-    check_memory(networks(train, settings), settings)
+    train, held_out, settings = prepared(resolved_gan(config, data), data, networks)
     training = Adversarial(train, held_out, settings)
     return run(training, out=out, resume=resume, on_step=on_step, progress=progress, log_dir=log_dir)
 
@@ -96,8 +99,8 @@ def networks(data: Data, config: Any) -> Any:
     if not data.is_images:
         dim, width = data.samples.shape[1], config.width
         return lambda: (
-            MLPGenerator(config.latent_dim, dim, width, _HIDDEN_LAYERS, classes=classes),
-            MLPCritic(dim, width, _HIDDEN_LAYERS, **critic),
+            MLPGenerator(config.latent_dim, dim, width, HIDDEN_LAYERS, classes=classes),
+            MLPCritic(dim, width, HIDDEN_LAYERS, **critic),
         )
     make, judge = (DCGANGenerator, DCGANCritic) if config.network == "dcgan" else (ConvGenerator, ConvCritic)
     channels, size = data.samples.shape[1], data.samples.shape[2]
@@ -108,24 +111,6 @@ def networks(data: Data, config: Any) -> Any:
     )
 
 
-def check_memory(make: Any, config: Any) -> None:
-    """Refuse networks that cannot be trained here, before the system ends the process for them.
-
-    Args:
-        make: returns the networks, the averaged one first.
-        config: the settings, with `width`, `latent_dim` and `device`.
-    """
-    with torch.device("meta"):  # where nothing is allocated
-        weights = [sum(p.numel() for p in network.parameters()) for network in make()]
-    # Each weight has its gradient and two moments, the averaged network's an average as well.
-    needed = 4 * (4 * sum(weights) + weights[0])
-    if torch.device(config.device).type == "cpu" and needed > machine_memory():
-        raise ArgumentError(
-            f"width {config.width} and latent_dim {config.latent_dim} make networks of {sum(weights):,} weights, which "
-            f"need {needed / 1e9:,.0f} GB to train, and this machine has {machine_memory() / 1e9:,.0f} GB; lower them"
-        )
-
-
 class Adversarial(Training):
     """The steps of a GAN."""
 
@@ -133,7 +118,7 @@ class Adversarial(Training):
 
     def __init__(self, data: Data, held_out: Data, config: Any) -> None:
         super().__init__(data, held_out, config)
-        self.device, self.loss = torch.device(config.device), LOSSES[config.loss]
+        self.loss = LOSSES[config.loss]
         generator, critic = initialised(self.networks(), config.seed)
         for module in (generator, critic):
             lay_out(module.to(self.device), torch.channels_last)
@@ -148,7 +133,6 @@ class Adversarial(Training):
         self.reach = round(config.shift * data.samples.shape[-1]) if data.is_images else 0
         # What compares the samples of a batch must not see real and generated ones in one.
         self.apart = config.minibatch_discrimination > 0 or config.network == "dcgan"
-        self.share = self.group.share(config.batch_size)
 
     def networks(self) -> Any:
         """Return what makes the generator and the critic."""
@@ -182,9 +166,7 @@ class Adversarial(Training):
     def finished(self) -> dict[str, Any]:
         """Return the averaged generator with settled batch norms, and the critic."""
         average, critic = self._settled(), alone(self.plain_critic)
-        critic.eval().requires_grad_(False)
-        for module in (average, critic):
-            lay_out(module.to("cpu"), torch.contiguous_format)
+        on_cpu(average, critic)
         return {"generator": self._wrapped(average), "critic": critic}
 
     def _settled(self) -> Any:
@@ -200,20 +182,15 @@ class Adversarial(Training):
 
     def _settling(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield inputs of the generator that no step sees."""
-        for k in range(_SETTLING_BATCHES):
+        for k in range(SETTLING_BATCHES):
             batch = self.config.batch_size
             draws = streams.uniform(batch, 1, seed=self.config.seed, start=k * batch, stream=streams.SETTLING)
             rows = (torch.from_numpy(draws[:, 0]) * len(self.data)).long()
-            yield self._inputs(self._latents(k, streams.SETTLING), rows)
+            yield self._inputs(self.normals(k, streams.SETTLING), rows)
 
     def _reference(self) -> tuple[Tensor, ...]:
         """Return the inputs of virtual batch norm's fixed batch."""
         return next(self._settling())
-
-    def _latents(self, batch: int, stream: int = streams.TRAINING) -> Tensor:
-        n, dim = self.config.batch_size, self.config.latent_dim
-        draws = streams.normal(n, dim, seed=self.config.seed, start=batch * n, stream=stream)
-        return torch.from_numpy(draws).to(self.device, torch.float32)
 
     def _inputs(self, latents: Tensor, rows: Any) -> tuple[Tensor, ...]:
         """Return latents, with the classes of training rows if samples are made for a class."""
@@ -228,7 +205,7 @@ class Adversarial(Training):
         draws = draws[self.share]
         rows = (draws[:, 0] * len(self.data)).long()
         real = shifted(self.data.floats(rows).to(self.device), draws[:, 1:3], self.reach)
-        return real, self._inputs(self._latents(number)[self.share], rows), draws
+        return real, self._inputs(self.normals(number, streams.TRAINING)[self.share], rows), draws
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Update the critic `critic_steps` times and the generator once."""
@@ -237,16 +214,13 @@ class Adversarial(Training):
             real, inputs, draws = self._batch(number)
             # The last batch of samples serves both networks: the critic learns first, then the generator.
             serves_both = number == step * self.config.critic_steps
-            with self._low_precision(), torch.set_grad_enabled(serves_both):
+            with self.low_precision(), torch.set_grad_enabled(serves_both):
                 fake = shifted(self.generator_net(*inputs), draws[:, 3:5], self.reach)
             numbers = self._update_critic(number, real, fake.detach(), inputs[1:], draws)
             if serves_both:
                 numbers |= self._update_generator(real, fake, inputs[1:])
         self.average.update(self.plain_generator)
         return numbers
-
-    def _low_precision(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def _update_critic(
         self, number: int, real: Tensor, fake: Tensor, labels: tuple[Tensor, ...], draws: Tensor
@@ -256,7 +230,7 @@ class Adversarial(Training):
         def judged_again(samples: Tensor) -> Tensor:
             return critic(samples, *labels)
 
-        with self._low_precision():
+        with self.low_precision():
             if self.apart:
                 (real_logits, classes), (fake_logits, _) = self.judge(real, *labels), self.judge(fake, *labels)
             else:
@@ -289,7 +263,7 @@ class Adversarial(Training):
     def _update_generator(self, real: Tensor, fake: Tensor, labels: tuple[Tensor, ...]) -> dict[str, Tensor]:
         critic, generator = self.plain_critic, self.plain_generator
         critic.requires_grad_(False)
-        with self._low_precision():
+        with self.low_precision():
             if self.config.feature_matching:
                 loss = feature_distance(critic.features(real), critic.features(fake), self.group)
             else:
@@ -320,4 +294,4 @@ class _Judge(nn.Module):
 def _optimiser(module: nn.Module, rate: float, config: Any) -> torch.optim.Optimizer:
     if config.optimiser == "rmsprop":
         return torch.optim.RMSprop(module.parameters(), rate, alpha=config.beta2)
-    return torch.optim.Adam(module.parameters(), rate, (config.beta1, config.beta2), fused=True)
+    return adam(module, rate, config)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import one_of
-from latentkit.console import machine_memory
 from latentkit.errors import ArgumentError
 from latentkit.nets import ConvGenerator, MLPGenerator
 from latentkit.priors import Empirical
@@ -28,11 +27,10 @@ from latentkit.protocols import Generator, wrap
 from trainers.codes import Codes, principal_codes, random_codes
 from trainers.data.dataset import Data
 from trainers.distributed import alone
-from trainers.gan import check_memory
-from trainers.loop import Average, descend, initialised, lay_out, settle_batch_norm
+from trainers.loop import SETTLING_BATCHES, Average, descend, initialised, lay_out, on_cpu, settle_batch_norm
 from trainers.pyramid import laplacian_distance
 from trainers.run import OnStep, Training, run
-from trainers.settings import UNLIMITED, RunConfig, fitting_batch, resolved
+from trainers.settings import HIDDEN_LAYERS, UNLIMITED, RunConfig, check_fits, prepared, resolved
 
 __all__ = ["GLOConfig", "LatentOptimisation", "train_glo"]
 
@@ -40,8 +38,6 @@ __all__ = ["GLOConfig", "LatentOptimisation", "train_glo"]
 _FOR_IMAGES: dict[str, Any] = {"latent_dim": 32, "steps": 3000, "batch_size": 64, "width": 16, "loss": "laplacian"}
 _FOR_POINTS: dict[str, Any] = {"steps": 5000, "batch_size": 256, "width": 128, "loss": "squared"}
 _LOSSES, _STARTS = ("laplacian", "squared"), ("principal", "random")
-_HIDDEN_LAYERS = 3  # of the networks for points
-_SETTLING_BATCHES = 20
 _GLANCED_AT = 2048  # codes whose moments give the prior while training
 _FITTED = 8192  # codes that the mixture is fitted to
 _COMPONENTS = 30
@@ -126,9 +122,8 @@ def train_glo(
     if config.loss == "laplacian" and not data.is_images:
         raise ArgumentError(f"loss must be squared for {data.name}: a pyramid is made of images")
     settings = resolved(config, data, _FOR_IMAGES if data.is_images else _FOR_POINTS)
-    train, held_out = data.split(settings.holdout, settings.seed)
-    settings = _with_prior(fitting_batch(settings, len(train)), len(train))
-    check_memory(_networks(train, settings), settings)
+    train, held_out, settings = prepared(settings, data, _networks)
+    settings = _with_prior(settings, len(train))
     _check_codes(len(train), settings)
     training = LatentOptimisation(train, held_out, settings)
     return run(training, out=out, resume=resume, on_step=on_step, progress=progress, log_dir=log_dir)
@@ -140,7 +135,7 @@ def _networks(data: Data, config: Any) -> Callable[[], tuple[nn.Module]]:
     if data.is_images:
         channels, size = data.samples.shape[1], data.samples.shape[2]
         return lambda: (ConvGenerator(dim, channels, size, width),)
-    return lambda: (MLPGenerator(dim, data.samples.shape[1], width, _HIDDEN_LAYERS),)
+    return lambda: (MLPGenerator(dim, data.samples.shape[1], width, HIDDEN_LAYERS),)
 
 
 def _with_prior(config: Any, codes: int) -> Any:
@@ -159,11 +154,8 @@ def _with_prior(config: Any, codes: int) -> Any:
 def _check_codes(codes: int, config: Any) -> None:
     """Refuse codes that memory cannot hold, before the system ends the process for them."""
     needed = 4 * 5 * codes * config.latent_dim  # the codes, where they start, their average and two moments
-    if torch.device(config.device).type == "cpu" and needed > machine_memory():
-        raise ArgumentError(
-            f"latent_dim {config.latent_dim} for {codes:,} samples makes codes that need {needed / 1e9:,.0f} GB, and "
-            f"this machine has {machine_memory() / 1e9:,.0f} GB; lower it, or train on fewer samples"
-        )
+    made = f"latent_dim {config.latent_dim} for {codes:,} samples makes codes that"
+    check_fits(needed, config.device, made, "lower it, or train on fewer samples")
 
 
 class LatentOptimisation(Training):
@@ -173,7 +165,6 @@ class LatentOptimisation(Training):
 
     def __init__(self, data: Data, held_out: Data, config: Any) -> None:
         super().__init__(data, held_out, config)
-        self.device = torch.device(config.device)
         (generator,) = initialised(_networks(data, config), config.seed)
         lay_out(generator.to(self.device), torch.channels_last)
         dim = config.latent_dim
@@ -186,7 +177,6 @@ class LatentOptimisation(Training):
         self.plain = generator
         self.generator_net = self.group.parallel(generator)
         self.optimiser = torch.optim.Adam(generator.parameters(), config.lr, fused=True)
-        self.share = self.group.share(config.batch_size)
         self.batches = len(data) // config.batch_size  # an epoch
         self._order = (-1, torch.empty(0))
 
@@ -203,7 +193,7 @@ class LatentOptimisation(Training):
         from sklearn.exceptions import ConvergenceWarning
 
         average = self._settled()
-        lay_out(average.to("cpu"), torch.contiguous_format)
+        on_cpu(average)
         # The samples are in random order, so the first codes are as good as any.
         codes = self.codes.average[:_FITTED].cpu()
         with warnings.catch_warnings():
@@ -219,7 +209,7 @@ class LatentOptimisation(Training):
 
     def _settling(self) -> Iterator[tuple[Tensor, ...]]:
         batch = self.config.batch_size
-        for k in range(min(_SETTLING_BATCHES, self.batches)):
+        for k in range(min(SETTLING_BATCHES, self.batches)):
             yield (self.codes.average[k * batch : (k + 1) * batch],)
 
     def rows(self, step: int) -> Tensor:
@@ -238,7 +228,7 @@ class LatentOptimisation(Training):
         real = self.data.floats(rows[self.share]).to(self.device)
         places = rows.to(self.device)
         codes = self.codes.values[places[self.share]].requires_grad_()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with self.low_precision():
             made = self.generator_net(codes)
         laplacian = config.loss == "laplacian"
         loss = laplacian_distance(made, real).mean() if laplacian else (made - real).square().mean()

@@ -9,14 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
+    "SETTLING_BATCHES",
     "Average",
+    "adam",
     "descend",
     "initialised",
     "lay_out",
     "native_bfloat16",
+    "on_cpu",
     "settle_batch_norm",
     "shifted",
 ]
+
+SETTLING_BATCHES = 20  # on which the batch norms of averaged weights are measured
 
 Made = TypeVar("Made")
 
@@ -41,6 +46,17 @@ def lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=memory_format)
+
+
+def on_cpu(*modules: nn.Module) -> None:
+    """Bring modules to the CPU as a checkpoint holds them: in eval mode, contiguous, without gradients; in place."""
+    for module in modules:
+        lay_out(module.to("cpu").eval().requires_grad_(False), torch.contiguous_format)
+
+
+def adam(module: nn.Module, rate: float, config: Any) -> torch.optim.Optimizer:
+    """Return Adam for a module, with the settings' `beta1` and `beta2`."""
+    return torch.optim.Adam(module.parameters(), rate, (config.beta1, config.beta2), fused=True)
 
 
 class Average:

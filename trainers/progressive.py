@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from latentkit import streams
@@ -28,11 +28,10 @@ from latentkit.priors import Normal
 from latentkit.protocols import Critic, Generator, wrap
 from trainers.data.dataset import Data
 from trainers.distributed import alone
-from trainers.gan import check_memory
-from trainers.loop import Average, descend, initialised, lay_out
+from trainers.loop import Average, adam, descend, initialised, lay_out, on_cpu
 from trainers.losses import LOSSES, gradient_penalty
 from trainers.run import OnStep, Training, run
-from trainers.settings import UNLIMITED, RunConfig, fitting_batch, resolved
+from trainers.settings import UNLIMITED, RunConfig, prepared, resolved
 
 __all__ = ["ProgressiveConfig", "at_stage", "schedule", "train_progressive"]
 
@@ -124,10 +123,7 @@ def train_progressive(
         DivergenceError: if a loss, a gradient or a weight is not finite; what was saved before stays.
         MissingDependencyError: if TensorBoard is asked for and not installed.
     """
-    settings = _resolved(config, data)
-    train, held_out = data.split(settings.holdout, settings.seed)
-    settings = fitting_batch(settings, len(train))
-    check_memory(_networks(train, settings), settings)
+    train, held_out, settings = prepared(_resolved(config, data), data, _networks)
     training = Progressive(train, held_out, settings)
     return run(training, out=out, resume=resume, on_step=on_step, progress=progress, log_dir=log_dir)
 
@@ -212,14 +208,13 @@ class Progressive(Training):
 
     def __init__(self, data: Data, held_out: Data, config: Any) -> None:
         super().__init__(data, held_out, config)
-        self.device, self.loss, self.size = torch.device(config.device), LOSSES["wasserstein"], data.samples.shape[-1]
+        self.loss, self.size = LOSSES["wasserstein"], data.samples.shape[-1]
         self.generator_net, self.critic_net = initialised(_networks(data, config), config.seed)
         for module in (self.generator_net, self.critic_net):
             lay_out(module.to(self.device), torch.channels_last)
         self.prior, self.average = Normal(config.latent_dim), Average(self.generator_net, config.ema)
-        self.generator_steps = _adam(self.generator_net, config.generator_lr, config)
-        self.critic_steps = _adam(self.critic_net, config.critic_lr, config)
-        self.share = self.group.share(config.batch_size)
+        self.generator_steps = adam(self.generator_net, config.generator_lr, config)
+        self.critic_steps = adam(self.critic_net, config.critic_lr, config)
         if self.group.size > 1:
             # A wrapper for all parameters would wait for those of sides that are not there yet.
             for module in (self.generator_net, self.critic_net):
@@ -246,9 +241,8 @@ class Progressive(Training):
 
     def finished(self) -> dict[str, Any]:
         """Return the averaged generator and the critic; how far they have grown is part of them."""
-        average, critic = alone(self.average.module), alone(self.critic_net).eval().requires_grad_(False)
-        for module in (average, critic):
-            lay_out(module.to("cpu"), torch.contiguous_format)
+        average, critic = alone(self.average.module), alone(self.critic_net)
+        on_cpu(average, critic)
         return {"generator": wrap(average, self.prior), "critic": critic}
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -257,7 +251,7 @@ class Progressive(Training):
         for module in (self.generator_net, self.critic_net):
             module.grow(side, alpha)
         real, latents, mix = self._batch(step, side, alpha)
-        with self._low_precision():
+        with self.low_precision():
             fake = self.generator_net.at(latents, side, alpha)
         numbers = self._update_critic(real, fake.detach(), mix, alpha) | self._update_generator(fake, alpha)
         self.average.update(self.generator_net)
@@ -267,18 +261,14 @@ class Progressive(Training):
         """Return this process's real images and latents of a step, and uniforms (n,)."""
         config = self.config
         n = config.batch_size
-        where = {"seed": config.seed, "start": step * n}
-        draws = torch.from_numpy(streams.uniform(n, 2, stream=streams.BATCHES, **where))[self.share]
-        latents = torch.from_numpy(streams.normal(n, config.latent_dim, stream=streams.TRAINING, **where))[self.share]
+        draws = torch.from_numpy(streams.uniform(n, 2, seed=config.seed, start=step * n, stream=streams.BATCHES))
+        draws, latents = draws[self.share], self.normals(step, streams.TRAINING)[self.share]
         real = self.data.floats((draws[:, 0] * len(self.data)).long()).to(self.device)
-        return at_stage(real, side, alpha), latents.to(self.device, torch.float32), draws[:, 1].to(real)
-
-    def _low_precision(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        return at_stage(real, side, alpha), latents, draws[:, 1].to(real)
 
     def _update_critic(self, real: Tensor, fake: Tensor, mix: Tensor, alpha: float) -> dict[str, Tensor]:
         config, critic = self.config, self.critic_net
-        with self._low_precision():
+        with self.low_precision():
             # Apart, since the critic compares the samples of a batch.
             real_logits, fake_logits = critic.at(real, alpha), critic.at(fake, alpha)
         loss = self.loss.critic(real_logits, fake_logits, 0.0)
@@ -292,12 +282,8 @@ class Progressive(Training):
 
     def _update_generator(self, fake: Tensor, alpha: float) -> dict[str, Tensor]:
         critic = self.critic_net.requires_grad_(False)
-        with self._low_precision():
+        with self.low_precision():
             loss = self.loss.generator(critic.at(fake, alpha))
         gradient = descend(loss, self.generator_steps, self.generator_net)
         critic.requires_grad_(True)
         return {"generator_loss": loss, "generator_gradient": gradient}
-
-
-def _adam(module: nn.Module, rate: float, config: Any) -> torch.optim.Optimizer:
-    return torch.optim.Adam(module.parameters(), rate, (config.beta1, config.beta2), fused=True)

@@ -17,9 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from latentkit import streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.console import limited_threads
 from latentkit.errors import ArgumentError, DivergenceError
@@ -64,13 +66,25 @@ class Training(ABC):
     """What `run` needs of a trainer.
 
     Attributes: `name`, the trainer's; `config`, its resolved settings; `data`, what it trains on;
-    `held_out`, what it never sees; `group`, the processes that train together.
+    `held_out`, what it never sees; `group`, the processes that train together; `device`; `share`, which of a
+    batch's samples are this process's.
     """
 
     name: ClassVar[str]
 
     def __init__(self, data: Data, held_out: Data, config: Any) -> None:
         self.data, self.held_out, self.config, self.group = data, held_out, config, Group()
+        self.device, self.share = torch.device(config.device), self.group.share(config.batch_size)
+
+    def normals(self, batch: int, stream: int) -> Tensor:
+        """Return the standard normals (batch_size, latent_dim) of batch number `batch`, those of all processes."""
+        n, dim = self.config.batch_size, self.config.latent_dim
+        draws = streams.normal(n, dim, seed=self.config.seed, start=batch * n, stream=stream)
+        return torch.from_numpy(draws).to(self.device, torch.float32)
+
+    def low_precision(self) -> Any:
+        """Return a context in which products are bfloat16, if the settings say so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     @abstractmethod
     def step(self, step: int) -> dict[str, Tensor]:
@@ -148,6 +162,7 @@ class _Loop:
         self.snapshots = None if out is None else Snapshots(out, self.config.keep)
         self.step, self.before, self.began = 0, 0.0, time.monotonic()
         self.saved: Path | None = None
+        self._last: Checkpoint | None = None
 
     def parts(self) -> dict[str, Any]:
         return {**self.training.parts(), "history": self.history, "health": self.health}
@@ -253,9 +268,11 @@ class _Loop:
         self.saved = self.snapshots.save(self.step, self.checkpoint().parts(), state)
 
     def checkpoint(self) -> Checkpoint:
-        """Return the training as a checkpoint."""
+        """Return the training as a checkpoint; that of the last step is made once, for its snapshot and the result."""
+        if self._last is not None:
+            return self._last
         held = self.training.held_out
-        return Checkpoint(
+        made = Checkpoint(
             **self.training.finished(),
             holdout=held.floats(),
             holdout_labels=held.labels,
@@ -265,6 +282,9 @@ class _Loop:
             settings=asdict(self.config),
             history=self.history.columns(),
         )
+        if self.step == self.config.steps:
+            self._last = made
+        return made
 
     def save_result(self) -> Checkpoint:
         """Return the finished checkpoint, saved if the run has a folder."""

@@ -23,15 +23,14 @@ from latentkit.errors import LabelError
 from latentkit.nets import ConvClassifier, ConvGenerator, MLPClassifier, MLPGenerator
 from latentkit.protocols import evaluating, place_of
 from trainers.data.dataset import Data
-from trainers.gan import Adversarial, check_memory
+from trainers.gan import Adversarial
 from trainers.loop import shifted
 from trainers.losses import LOSSES
 from trainers.run import OnStep, run
-from trainers.settings import UNLIMITED, RunConfig, fitting_batch, resolved
+from trainers.settings import HIDDEN_LAYERS, UNLIMITED, RunConfig, prepared, resolved
 
 __all__ = ["SemiConfig", "SemiSupervised", "accuracy", "labelled_rows", "resolved_semi", "train_semi_supervised"]
 
-_HIDDEN_LAYERS = 3  # of the networks for points
 _AT_ONCE = 500  # samples that are classified at once
 
 _FOR_IMAGES: dict[str, Any] = {"steps": 3000, "batch_size": 32, "width": 32, "r1": 0.2, "shift": 0.0625}
@@ -142,10 +141,7 @@ def train_semi_supervised(
         DivergenceError: if a loss, a gradient or a weight is not finite; what was saved before stays.
         MissingDependencyError: if TensorBoard is asked for and not installed.
     """
-    settings = resolved_semi(config, data)
-    train, held_out = data.split(settings.holdout, settings.seed)
-    settings = fitting_batch(settings, len(train))
-    check_memory(_networks(train, settings), settings)
+    train, held_out, settings = prepared(resolved_semi(config, data), data, _networks)
     training = SemiSupervised(train, held_out, settings)
     return run(training, out=out, resume=resume, on_step=on_step, progress=progress, log_dir=log_dir)
 
@@ -208,8 +204,8 @@ def _networks(data: Data, config: Any) -> Any:
     if not data.is_images:
         dim = data.samples.shape[1]
         return lambda: (
-            MLPGenerator(config.latent_dim, dim, width, _HIDDEN_LAYERS),
-            MLPClassifier(dim, width, _HIDDEN_LAYERS, classes),
+            MLPGenerator(config.latent_dim, dim, width, HIDDEN_LAYERS),
+            MLPClassifier(dim, width, HIDDEN_LAYERS, classes),
         )
     channels, size = data.samples.shape[1], data.samples.shape[2]
     return lambda: (
@@ -245,7 +241,7 @@ class SemiSupervised(Adversarial):
         draws = draws[self.share]
         rows = (draws[:, 0] * len(self.labelled)).long()
         samples = shifted(self.labelled[rows].to(self.device), draws[:, 1:], self.reach)
-        with self._low_precision():
+        with self.low_precision():
             logits = self.plain_critic.classify(samples)
         loss = functional.cross_entropy(logits, self.labels[rows].to(self.device))
         return {"supervised_loss": self.config.supervised * loss}

@@ -2,18 +2,21 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
 
 from latentkit.checks import as_count, as_number, as_seed, one_of
-from latentkit.console import check_threads
+from latentkit.console import check_threads, machine_memory
 from latentkit.errors import ArgumentError, DataError
 from trainers.data.dataset import Data
 from trainers.loop import native_bfloat16
 
-__all__ = ["RunConfig", "fitting_batch", "is_image_side", "resolved"]
+__all__ = ["HIDDEN_LAYERS", "RunConfig", "check_fits", "check_memory", "is_image_side", "prepared", "resolved"]
+
+HIDDEN_LAYERS = 3  # of the networks for points
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,55 @@ def resolved(config: RunConfig, data: Data, defaults: dict[str, Any]) -> Any:
     return replace(config, **{name: value for name, value in values.items() if getattr(config, name) is None})
 
 
-def fitting_batch(config: Any, available: int) -> Any:
-    """Lower the batch size to the samples there are."""
+def prepared(settings: Any, data: Data, networks: Callable[[Data, Any], Any]) -> tuple[Data, Data, Any]:
+    """Return what is trained on, what is held out, and the settings, their batch no larger than the first.
+
+    Args:
+        settings: from `resolved`.
+        data: what they are for.
+        networks: takes data and settings and returns a function that makes the networks, the averaged one first.
+
+    Raises:
+        DataError: if fewer than two samples are left to train on.
+        ArgumentError: if the networks would be too large for this machine's memory.
+    """
+    train, held_out = data.split(settings.holdout, settings.seed)
+    settings = _fitting_batch(settings, len(train))
+    check_memory(networks(train, settings), settings)
+    return train, held_out, settings
+
+
+def check_memory(make: Callable[[], Any], config: Any) -> None:
+    """Refuse networks that cannot be trained here, before the system ends the process for them.
+
+    Args:
+        make: returns the networks, the averaged one first.
+        config: the settings, with `width`, `latent_dim` and `device`.
+    """
+    with torch.device("meta"):  # where nothing is allocated
+        weights = [sum(p.numel() for p in network.parameters()) for network in make()]
+    made = f"width {config.width} and latent_dim {config.latent_dim} make networks of {sum(weights):,} weights, which"
+    # Each weight has its gradient and two moments, the averaged network's an average as well.
+    check_fits(4 * (4 * sum(weights) + weights[0]), config.device, made, "lower them")
+
+
+def check_fits(needed: int, device: str, what: str, advice: str) -> None:
+    """Raise `ArgumentError` if so many bytes are more than this machine has and they are needed on the CPU.
+
+    Args:
+        needed: bytes.
+        device: where they are needed.
+        what: needs them, as the beginning of a sentence.
+        advice: what to do.
+    """
+    memory = machine_memory()
+    if torch.device(device).type == "cpu" and needed > memory:
+        raise ArgumentError(
+            f"{what} need {needed / 1e9:,.0f} GB to train, and this machine has {memory / 1e9:,.0f} GB; {advice}"
+        )
+
+
+def _fitting_batch(config: Any, available: int) -> Any:
     if config.batch_size <= available:
         return config
     if available < 2:
@@ -151,6 +201,6 @@ def fitting_batch(config: Any, available: int) -> Any:
     warnings.warn(
         f"batch_size is lowered from {config.batch_size} to the {available} samples there are to train on",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return replace(config, batch_size=available)

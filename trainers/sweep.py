@@ -24,8 +24,9 @@ from latentkit.manifest import check_place
 from latentkit.sampling.generate import generate
 from trainers.config import GANConfig, resolved_gan
 from trainers.data.dataset import Data
-from trainers.gan import check_memory, networks, train_gan
+from trainers.gan import networks, train_gan
 from trainers.run import TrainingState
+from trainers.settings import check_memory
 from trainers.snapshots import check_begin
 from trainers.study import MARKER, Row, Study
 from trainers.study_measures import StudyConfig, measure, measure_real

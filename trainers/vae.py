@@ -27,10 +27,9 @@ from latentkit.priors import Normal
 from latentkit.protocols import Generator, wrap
 from trainers.data.dataset import Data
 from trainers.distributed import alone
-from trainers.gan import check_memory
-from trainers.loop import Average, descend, initialised, lay_out, settle_batch_norm
+from trainers.loop import SETTLING_BATCHES, Average, descend, initialised, lay_out, on_cpu, settle_batch_norm
 from trainers.run import OnStep, Training, run
-from trainers.settings import UNLIMITED, RunConfig, fitting_batch, resolved
+from trainers.settings import HIDDEN_LAYERS, UNLIMITED, RunConfig, prepared, resolved
 
 __all__ = ["VAEConfig", "Variational", "train_vae"]
 
@@ -44,8 +43,6 @@ _FOR_IMAGES: dict[str, Any] = {
     "warm_up": 0,
 }
 _FOR_POINTS: dict[str, Any] = {"steps": 5000, "batch_size": 256, "width": 128, "beta": 1.0, "warm_up": 500}
-_HIDDEN_LAYERS = 3  # of the networks for points
-_SETTLING_BATCHES = 20
 _LEAST_NOISE = 0.01  # of the samples' own spread
 
 
@@ -122,9 +119,7 @@ def train_vae(
         MissingDependencyError: if TensorBoard is asked for and not installed.
     """
     settings = resolved(config, data, _FOR_IMAGES if data.is_images else _FOR_POINTS)
-    train, held_out = data.split(settings.holdout, settings.seed)
-    settings = fitting_batch(settings, len(train))
-    check_memory(_networks(train, settings), settings)
+    train, held_out, settings = prepared(settings, data, _networks)
     training = Variational(train, held_out, settings)
     return run(training, out=out, resume=resume, on_step=on_step, progress=progress, log_dir=log_dir)
 
@@ -137,8 +132,8 @@ def _networks(data: Data, config: Any) -> Callable[[], tuple[nn.Module, nn.Modul
         return lambda: (ConvGenerator(dim, channels, size, width), ConvEncoder(dim, channels, size, width))
     features = data.samples.shape[1]
     return lambda: (
-        MLPGenerator(dim, features, width, _HIDDEN_LAYERS),
-        MLPEncoder(dim, features, width, _HIDDEN_LAYERS),
+        MLPGenerator(dim, features, width, HIDDEN_LAYERS),
+        MLPEncoder(dim, features, width, HIDDEN_LAYERS),
     )
 
 
@@ -149,7 +144,6 @@ class Variational(Training):
 
     def __init__(self, data: Data, held_out: Data, config: Any) -> None:
         super().__init__(data, held_out, config)
-        self.device = torch.device(config.device)
         decoder, encoder = initialised(_networks(data, config), config.seed)
         for module in (decoder, encoder):
             lay_out(module.to(self.device), torch.channels_last)
@@ -160,7 +154,6 @@ class Variational(Training):
         self.optimiser = torch.optim.Adam(self.plain.parameters(), config.lr, fused=True)
         some = data.floats(slice(0, 1024))
         self.least_variance = _LEAST_NOISE**2 * max(float(some.var(0, correction=0).mean()), 1e-12)
-        self.share = self.group.share(config.batch_size)
 
     def parts(self) -> dict[str, Any]:
         """Return both networks, their averages, and the optimiser's moments."""
@@ -179,8 +172,7 @@ class Variational(Training):
         """Return the averaged decoder, its batch norms settled, and the averaged encoder; there is no critic."""
         encoder = alone(self.encoder_average.module)
         decoder = self._settled(encoder)
-        for module in (decoder, encoder):
-            lay_out(module.to("cpu"), torch.contiguous_format)
+        on_cpu(decoder, encoder)
         return {"generator": wrap(decoder, self.prior), "critic": None, "encoder": encoder}
 
     def _settled(self, encoder: nn.Module) -> nn.Module:
@@ -195,23 +187,18 @@ class Variational(Training):
         so it does with a latent what it learned to do with it, wherever the two distributions differ.
         """
         batch = self.config.batch_size
-        for k in range(min(_SETTLING_BATCHES, len(self.data) // batch)):
+        for k in range(min(SETTLING_BATCHES, len(self.data) // batch)):
             real = self.data.floats(slice(k * batch, (k + 1) * batch)).to(self.device)
             mean, log_variance = encoder.moments(real)
-            yield (drawn(mean, log_variance, self._noise(k, streams.SETTLING)),)
-
-    def _noise(self, batch: int, stream: int) -> Tensor:
-        n, dim = self.config.batch_size, self.config.latent_dim
-        draws = streams.normal(n, dim, seed=self.config.seed, start=batch * n, stream=stream)
-        return torch.from_numpy(draws).to(self.device, torch.float32)
+            yield (drawn(mean, log_variance, self.normals(k, streams.SETTLING)),)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Move both networks down the negative bound of one batch."""
         config, n = self.config, self.config.batch_size
         draws = streams.uniform(n, 1, seed=config.seed, start=step * n, stream=streams.BATCHES)[self.share, 0]
         real = self.data.floats((torch.from_numpy(draws) * len(self.data)).long()).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            made, mean, log_variance = self.pair(real, self._noise(step, streams.NOISE)[self.share])
+        with self.low_precision():
+            made, mean, log_variance = self.pair(real, self.normals(step, streams.NOISE)[self.share])
         error = (made - real).square().mean()
         variance = self._variance(error)
         # With the most likely variance this is F/2 log(error) up to a constant, and so is its gradient.
