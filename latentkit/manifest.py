@@ -19,7 +19,18 @@ from latentkit.errors import CheckpointError, OutputError
 from latentkit.files import check_writable, new_folders, write_bytes, write_json
 from latentkit.folders import Marker, refuse_others
 
-__all__ = ["FORMAT", "MANIFEST", "SNAPSHOTS", "check_place", "parse_json", "read_manifest", "read_part", "write_parts"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "SNAPSHOT",
+    "SNAPSHOTS",
+    "check_place",
+    "parse_json",
+    "read_manifest",
+    "read_part",
+    "remove_parts",
+    "write_parts",
+]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -28,7 +39,8 @@ SNAPSHOTS = "snapshots"
 _MARKER = Marker(MANIFEST, "latentkit checkpoint", FORMAT)
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{16}\.(?:safetensors|json)")
 _PART = re.compile(r"(?:generator|critic|encoder|holdout|about|training)-[0-9a-f]{16}\.(?:safetensors|json)")
-_SNAPSHOT = re.compile(r"step-\d{8,}")
+#: What a snapshot in that folder is called: its step.
+SNAPSHOT = re.compile(r"step-(\d{8,})")
 _LARGEST_JSON = 64 * 2**20
 
 
@@ -61,7 +73,7 @@ def _parts(place: Path) -> set[str]:
 def _snapshots(place: Path) -> set[str]:
     """Return the name of the folder of snapshots, if nothing else is in it."""
     inside = place / SNAPSHOTS
-    ours = inside.is_dir() and all(_SNAPSHOT.fullmatch(entry.name) for entry in inside.iterdir())
+    ours = inside.is_dir() and all(SNAPSHOT.fullmatch(entry.name) for entry in inside.iterdir())
     return {SNAPSHOTS} if ours else set()
 
 
@@ -108,6 +120,15 @@ def write_parts(folder: str | os.PathLike[str], parts: Mapping[str, bytes]) -> N
             write_bytes(target / name, data)
         write_json(target / MANIFEST, manifest)
         _remove_unreferenced(target, _parts(target))
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove a checkpoint, damaged or not: its manifest and parts, and its folder unless other things are in it."""
+    with suppress(OSError):
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name in _parts(folder):
+            (folder / name).unlink()
+        folder.rmdir()
 
 
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:

@@ -5,10 +5,8 @@ older one is removed only after a newer one is safely there.
 """
 
 import json
-import re
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from latentkit.errors import ArgumentError, CheckpointError, DivergenceError
-from latentkit.manifest import MANIFEST, SNAPSHOTS, read_manifest, read_part, write_parts
+from latentkit.manifest import SNAPSHOT, SNAPSHOTS, read_manifest, read_part, remove_parts, write_parts
 
 __all__ = ["Snapshots", "begun_in", "check_begin", "pack", "unpack"]
 
 ROLE = "training"
 
-_NAME = re.compile(r"step-(\d{8,})")
-_PART = re.compile(r"[a-z]+-[0-9a-f]{16}\.(?:safetensors|json)")
 _JSON = "json"
 
 
@@ -137,7 +133,7 @@ class Snapshots:
         """Return the steps of the snapshots that are there, newest first."""
         if not self.folder.is_dir():
             return []
-        found = (_NAME.fullmatch(entry.name) for entry in self.folder.iterdir() if entry.is_dir())
+        found = (SNAPSHOT.fullmatch(entry.name) for entry in self.folder.iterdir() if entry.is_dir())
         return sorted((int(name[1]) for name in found if name), reverse=True)
 
     def path(self, step: int) -> Path:
@@ -154,13 +150,13 @@ class Snapshots:
         """
         path = self.path(step)
         if path.exists() and step not in self._own:
-            _remove(path)  # of another run, or damaged
+            remove_parts(path)  # of another run, or damaged
         write_parts(path, {**parts, ROLE: state})
         self._own.add(step)
         stays = sorted(self._own, reverse=True)[: self._keep]
         for other in self.steps():
             if other not in stays:
-                _remove(self.path(other))
+                remove_parts(self.path(other))
         return path
 
     def newest(self) -> tuple[int, bytes] | None:
@@ -191,16 +187,6 @@ def _whole(path: Path) -> bytes:
     """Return the training's state in a snapshot of which every file is as it was written."""
     files = read_manifest(path)
     return {role: read_part(path, files, role) for role in {*files, ROLE}}[ROLE]
-
-
-def _remove(path: Path) -> None:
-    """Remove a snapshot: its manifest and parts, and its folder unless somebody put other things there."""
-    with suppress(OSError):
-        (path / MANIFEST).unlink(missing_ok=True)
-        for entry in path.iterdir():
-            if _PART.fullmatch(entry.name):
-                entry.unlink()
-        path.rmdir()
 
 
 def check_begin(out: Path, resume: bool) -> None:
