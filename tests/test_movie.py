@@ -13,7 +13,7 @@ from latentkit.priors import Empirical, Normal
 from latentkit.protocols import wrap
 from trainers import Data, GANConfig, GLOConfig, Movie, VAEConfig, digits, ring, train_gan, train_glo, train_vae
 from trainers.__main__ import main
-from trainers.movie import COLUMNS, ROWS, _fixed_latents, _latent_grid
+from trainers.movie import COLUMNS, ROWS, _fixed_latents, _latent_grid, share_below
 
 # Runs this short make nearly equal samples, and say so.
 pytestmark = pytest.mark.filterwarnings("ignore:the samples are nearly identical")
@@ -186,3 +186,66 @@ def test_a_conditional_generator_is_filmed():
     movie = Movie(ring(200), frames=3)
     train_gan(ring(200), GANConfig(steps=6, width=8, batch_size=8, conditional=True), on_step=movie, progress=False)
     assert movie.film().count == 3
+
+
+class Look:
+    """What a film is given: a step of one, the critic as a function of samples, and a generator that stays."""
+
+    step, steps, losses = 1, 1, {}
+
+    def __init__(self, generator, critic):
+        self.generator, self.critic = generator, critic
+
+
+def constant_images(z):
+    return z[:, :1, None, None].tanh().expand(-1, 1, 32, 32)
+
+
+FILMED = {
+    "points": (ring(400), wrap(lambda z: 1.5 * z, Normal(2)), lambda x: (x[:, 0] - 0.3 * x[:, 1].square()).double()),
+    "images": (few_digits(), wrap(constant_images, Normal(2)), lambda x: x.mean((1, 2, 3)).double()),
+}
+
+
+def filmed(kind, judged=lambda logits: logits):
+    data, generator, critic = FILMED[kind]
+    movie = Movie(data, frames=2)
+    movie(Look(generator, lambda x: judged(critic(x))))
+    return next(iter(movie.film().frames()))
+
+
+@pytest.mark.parametrize("kind", FILMED)
+def test_a_critic_is_shown_by_the_order_of_its_scores_alone(kind):
+    """A Wasserstein critic has neither zero nor scale: what is added to it, or multiplies it, is not seen."""
+    plain = filmed(kind)
+    for same_order in (lambda x: 1000.0 * x + 500.0, lambda x: 1e-3 * x - 7e-3, torch.sinh, lambda x: x**3):
+        shown = filmed(kind, same_order).astype(int)
+        # float32 may make two scores one, and so move a rank by one sample of those that are compared.
+        assert np.abs(shown - plain).max() <= 2
+    assert np.abs(filmed(kind, lambda x: -x).astype(int) - plain).max() > 50, "and another order is seen"
+    level = filmed(kind, torch.zeros_like)
+    assert np.abs(level.astype(int) - plain).max() > 50
+
+
+def test_a_rank_is_the_share_below_real_and_generated_ones_counting_alike(draw):
+    values, known = draw(50), draw(200, seed=1)
+    torch.testing.assert_close(share_below(values, known), (known[None] < values[:, None]).float().mean(1))
+    assert torch.equal(share_below(torch.ones(3), torch.ones(7)), torch.full((3,), 0.5))
+    data = Data("few", torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))  # beside a thousand generated points
+    movie = Movie(data, frames=2)
+    movie(Look(wrap(lambda z: 0.0 * z + torch.tensor([0.5, 0.0]), Normal(2)), lambda x: x[:, 0]))
+    ((field, *_),) = movie._looks
+    x = np.linspace(*movie._limits[:2], field.shape[1])
+    expected = ((x[:, None] > [-1.0, 1.0]).mean(1) + (x > 0.5)) / 2
+    np.testing.assert_allclose(field, np.broadcast_to(expected, field.shape))
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_what_is_compared_comes_from_all_over_the_data(images):
+    """Data may lie class by class: the first ones would be of one class."""
+    levels = torch.arange(4000) * 4 // 4000
+    samples = levels.to(torch.uint8)[:, None, None, None].expand(-1, 1, 16, 16).contiguous()
+    movie = Movie(Data("sorted", samples if images else levels[:, None].float().expand(-1, 2).contiguous()))
+    counts = torch.unique(movie._real.flatten(1)[:, 0], return_counts=True)[1]
+    assert len(counts) == 4
+    assert counts.max() - counts.min() <= 1

@@ -3,6 +3,9 @@
 Points are shown over the critic's field with fixed axes, beside the image of a grid of latents; images
 as samples of fixed latents beside the critic's scores of them. Without a critic there is no field and no score.
 A conditional generator's grid is of one class, and its images have a column for each class.
+
+What a critic says is shown by rank, as the share of a frame's real and generated samples that it scores lower:
+not every critic has a zero between real and generated (a Wasserstein one has neither zero nor scale).
 """
 
 from collections.abc import Iterator
@@ -38,6 +41,7 @@ LINES = 15  # of the latent grid, each way
 COLUMNS, ROWS = 8, 6  # of the fixed latents of images
 MOST_CLASSES = 12  # that are shown
 THUMBNAIL = 32  # pixels: larger images are shown at this size
+COMPARED = 128  # real images whose scores rank those of the samples
 
 
 class Movie:
@@ -69,8 +73,10 @@ class Movie:
         self._steps: list[int] = []
         self._looks: list[tuple[Any, ...]] = []
         self._columns, self._of = COLUMNS, ""
+        # From all over the data, which may lie class by class.
+        count = min(COMPARED if self._images else POINTS, len(data))
+        self._real = data.floats(torch.linspace(0, len(data) - 1, count, dtype=torch.float64).long())
         if not self._images:
-            self._real = data.floats(slice(0, POINTS))
             self._limits = plane_limits(data.samples)
 
     def __call__(self, state: TrainingState) -> None:
@@ -87,7 +93,7 @@ class Movie:
         samples = generate(state.generator, latents)
         # Small ones: a film of 48 large colour images would be too large for a page.
         pictures = thumbnails(samples, THUMBNAIL) if max(samples.shape[2:]) > THUMBNAIL else to_rgb(samples)
-        return pictures, None if state.critic is None else torch.sigmoid(score(state.critic, samples)).numpy()
+        return pictures, None if state.critic is None else self._ranks(state.critic, samples, samples).numpy()
 
     def _at_points(self, state: TrainingState) -> tuple[Any, ...]:
         generator = state.generator
@@ -98,16 +104,20 @@ class Movie:
         else:
             latents = _latent_grid(generator.prior)
         grid = generate(generator, latents, batch_size=POINTS)
-        return self._field(state.critic), made.numpy(), grid.reshape(2 * LINES, -1, 2).numpy()
+        field = None if state.critic is None else self._field(state.critic, made)
+        return field, made.numpy(), grid.reshape(2 * LINES, -1, 2).numpy()
 
-    def _field(self, critic: Critic | None) -> NDArray[np.float32] | None:
-        """Return the critic's probabilities (FIELD, FIELD) over the plane, or None without a critic."""
-        if critic is None:
-            return None
+    def _field(self, critic: Critic, made: Tensor) -> NDArray[np.float32]:
+        """Return the ranks (FIELD, FIELD) of places all over the plane beside generated points (N, 2)."""
         left, right, bottom, top = self._limits
         y, x = torch.meshgrid(torch.linspace(bottom, top, FIELD), torch.linspace(left, right, FIELD), indexing="ij")
-        logits = score(critic, torch.stack([x, y], dim=-1).reshape(-1, 2))
-        return torch.sigmoid(logits).reshape(FIELD, FIELD).numpy()
+        return self._ranks(critic, torch.stack([x, y], dim=-1).reshape(-1, 2), made).reshape(FIELD, FIELD).numpy()
+
+    def _ranks(self, critic: Critic, samples: Tensor, made: Tensor) -> Tensor:
+        """Return the critic's ranks (M,) in [0, 1] of samples (M, *S) among real ones and generated ones (N, *S)."""
+        logits, *known = (score(critic, those) for those in (samples, self._real, made))
+        # Real and generated ones count alike, however many there are.
+        return torch.stack([share_below(logits, those) for those in known]).mean(0)
 
     def film(self, *, fps: float = 12.0) -> Animation:
         """Return the film; its last frame stands for two seconds.
@@ -124,7 +134,7 @@ class Movie:
         return from_frames(make, count=len(self._looks), durations=durations, captions=captions)
 
     def _image_frames(self) -> Iterator[Frame]:
-        """Yield the samples of the fixed latents, beside a critic's score of each, dark for low ones."""
+        """Yield the samples of the fixed latents, beside a critic's rank of each, dark for low ones."""
         from matplotlib import colormaps
 
         for pictures, scores in self._looks:
@@ -172,6 +182,18 @@ class Movie:
                 lines.set_segments(list(grid))
                 frame = np.concatenate([panel.frame() for panel in panels], axis=1)
             yield frame
+
+
+def share_below(values: Tensor, known: Tensor) -> Tensor:
+    """Return for each of the values (M,) the share of known ones (N,) that lie below it; of equal ones half count.
+
+    Examples:
+        >>> share_below(torch.tensor([0.0, 2.0, 9.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+        tensor([0.0000, 0.3750, 1.0000])
+    """
+    ordered = known.sort().values
+    ends = [torch.searchsorted(ordered, values, right=right) for right in (False, True)]
+    return (ends[0] + ends[1]) / (2 * len(ordered))
 
 
 def _fixed_latents(generator: Generator) -> tuple[Tensor, int]:
