@@ -143,6 +143,15 @@ def test_codes_stay_in_the_ball_and_averages_fit_each_other():
     assert fitting < 0.01 * real.var()
 
 
+def test_codes_may_begin_at_random_and_are_learned_too():
+    data, at = parabola(n=64), {"batch_size": 32, "width": 32, "latent_dim": 2}
+    training = training_on(data, **at, start="random", code_lr=0.05, steps=300)
+    assert torch.equal(training.codes.values, random_codes(64, 2, 0))
+    assert not torch.equal(training.codes.values, training_on(data, **at, steps=300).codes.values)
+    errors = [float(training.step(step)["error"]) for step in range(1, 301)]
+    assert sum(errors[-10:]) < 0.3 * sum(errors[:10])
+
+
 @pytest.mark.filterwarnings("ignore:the samples are nearly identical")
 @pytest.mark.parametrize(("codes", "dim", "components"), [(2000, 2, 30), (100, 8, 12), (9, 20, 1)])
 def test_each_component_has_as_many_codes_as_they_have_numbers(codes, dim, components):

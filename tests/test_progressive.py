@@ -8,7 +8,8 @@ import latentkit as lk
 from latentkit import streams
 from latentkit.errors import ArgumentError
 from trainers import Data, digits
-from trainers.progressive import Progressive, ProgressiveConfig, at_stage, schedule, train_progressive
+from trainers.growth import at_stage, schedule
+from trainers.progressive import Progressive, ProgressiveConfig, train_progressive
 
 TINY = {"latent_dim": 4, "width": 2, "widest": 8, "batch_size": 4, "threads": 1, "precision": "float32"}
 # Side 4 to step 2, 8 faded in to 4 and settling to 6, 16 faded in to 8.
@@ -111,6 +112,23 @@ class TestLaws:
         for name in whole.history.keys() - {"seconds"}:
             assert resumed.history[name] == whole.history[name], name
 
+    def test_more_steps_keep_the_schedule(self, few, tmp_path):
+        """Given none, it would be that of the longer run."""
+        train(few, out=tmp_path / "run", steps=10, phase_steps=None)
+        longer = train(few, out=tmp_path / "run", steps=15, phase_steps=None, resume=True)
+        assert longer.settings["phase_steps"] == 2
+        assert same(longer, train(few, steps=15, phase_steps=2))
+
+    @pytest.mark.parametrize(("weight", "column"), [("gradient_penalty", "critic_loss"), ("drift", "real_logit")])
+    def test_each_penalty_holds_the_critic_back(self, few, weight, column):
+        """Before a generator that stands still one keeps the scores near each other, the other the real ones near 0."""
+        sizes = []
+        for value in (0.0, 10.0):
+            weights = {"gradient_penalty": 0.0, "drift": 0.0, weight: value}
+            history = train(few, steps=40, phase_steps=40, generator_lr=0.0, critic_lr=0.02, **weights).history
+            sizes.append(sum(abs(number) for number in history[column][-10:]))
+        assert sizes[1] < 0.5 * sizes[0]
+
     def test_another_schedule_is_another_run(self, few, tmp_path):
         train(few, out=tmp_path / "run", steps=4)
         with pytest.raises(ArgumentError, match="phase_steps was 2 and is 3"):
@@ -143,10 +161,12 @@ class TestLaws:
         seen = []
 
         def look(state):
-            seen.append(lk.generate(state.generator, state.generator.prior.sample(2, seed=0)).shape)
+            seen.append((state.generator, lk.generate(state.generator, state.generator.prior.sample(2, seed=0))))
 
         assert same(train(few, on_step=look), train(few))
-        assert seen == [(2, 1, 16, 16)] * 9
+        assert [images.shape for _, images in seen] == [(2, 1, 16, 16)] * 9
+        for generator, images in seen:  # which is kept as it was
+            assert torch.equal(lk.generate(generator, generator.prior.sample(2, seed=0)), images)
 
     def test_the_result_is_at_rest(self, few):
         checkpoint = train(few, precision="bfloat16")
@@ -193,3 +213,41 @@ class TestTo256:
         assert sides == [4, *(side for side in (8, 16, 32, 64, 128) for _ in range(2)), 256, 256, 256]
         image = lk.generate(training.generator(), training.prior.sample(1, seed=0))
         assert image.shape == (1, 3, 256, 256)
+
+
+class TestTruth:
+    """Images of two halves: 0.6 beside -0.6 with odds of 0.3, and the mirrored ones."""
+
+    SHARE, GREY = 0.3, 0.6
+
+    def images(self, share, n=1000):
+        grey = torch.where(torch.from_numpy(streams.uniform(n, 1, seed=7)) < share, 204, 51).to(torch.uint8)
+        halves = torch.cat([grey, 255 - grey], 1)
+        return Data("halves", halves[:, None, None, :].repeat_interleave(8, 3).expand(-1, 1, 16, 16).contiguous())
+
+    def misses(self, samples):
+        """What of the truth the samples (N, 1, 16, 16) do not have."""
+        left = torch.tensor([1.0] * 8 + [-1.0] * 8)
+        modes = self.GREY * torch.stack([left, -left])[:, None, None, :]
+        apart = (samples[:, None] - modes).square().mean((2, 3, 4)).sqrt()
+        level = samples[..., :8].mean((1, 2, 3))
+        mean, spread = self.GREY * (2 * self.SHARE - 1), 2 * self.GREY * (self.SHARE * (1 - self.SHARE)) ** 0.5
+        right = {
+            "near a mode": (apart.min(1).values < 0.25).float().mean() > 0.75,
+            "share": abs((apart.argmin(1) == 0).float().mean() - self.SHARE) < 0.12,
+            "mean": abs(level.mean() - mean) < 0.12,
+            "spread": abs(level.std() - spread) < 0.12,
+        }
+        return [name for name, holds in right.items() if not holds]
+
+    def test_samples_have_its_modes_with_their_odds(self):
+        quick = {**TINY, "width": 4, "widest": 16, "latent_dim": 2, "batch_size": 16, "check_every": 10_000}
+        rates = {"generator_lr": 5e-3, "critic_lr": 5e-3, "ema": 0.98}
+        truth, made = self.images(self.SHARE), {}
+        for steps in (1, 240):
+            checkpoint = train(truth, **quick, **rates, steps=steps, phase_steps=30)
+            made[steps] = lk.generate(checkpoint.generator, checkpoint.generator.prior.sample(1000, seed=1))
+        assert self.misses(made[240]) == []
+        assert "near a mode" in self.misses(made[1]), "nor would any samples do"
+        assert self.misses(truth.floats()) == []
+        assert self.misses(self.images(0.5).floats()) == ["share", "mean"], "nor any odds"

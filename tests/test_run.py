@@ -1,5 +1,6 @@
 """Runs stop, go on, keep what is good, and say what happened."""
 
+import importlib
 import json
 import os
 import shutil
@@ -12,13 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 
+import trainers.snapshots
 from latentkit import load
 from latentkit.errors import ArgumentError, CheckpointError, DivergenceError, OutputError
 from trainers import GANConfig, ring, train_gan
+from trainers.__main__ import main
+from trainers.families import FAMILIES
 from trainers.history import History
 from trainers.interrupts import deferred_requests
 from trainers.loop import Average
+from trainers.run import Training
 from trainers.snapshots import Snapshots
+from trainers.study import MARKER
 
 CONFIG = {"steps": 40, "batch_size": 16, "width": 8, "threads": 1, "save_every": 10, "check_every": 15}
 
@@ -118,6 +124,56 @@ class TestResume:
         for name in whole.history.keys() - {"seconds"}:
             assert longer.history[name] == whole.history[name], name
 
+    def test_the_command_reads_a_state_once(self, tmp_path, monkeypatch, capsys):
+        """Its settings, which say how the run goes on, are known without it."""
+        train(tmp_path / "run", steps=20)
+        read, roles = trainers.snapshots.read_part, []
+        monkeypatch.setattr("trainers.snapshots.read_part", lambda *given: roles.append(given[2]) or read(*given))
+        command = ["gan", "--data", "ring", "--out", str(tmp_path / "run"), "--quiet", "--resume"]
+        assert main(command) == 2
+        assert "data was" in capsys.readouterr().err, "and nothing but the data is other"
+        assert roles.count("training") == roles.count("generator") == 1
+
+    def test_the_command_goes_on_with_the_family_that_began(self, tmp_path, capsys):
+        train(tmp_path / "run", steps=20)
+        command = ["--data", "ring", "--out", str(tmp_path / "run"), "--quiet", "--resume"]
+        assert main(["vae", *command]) == 2
+        assert "trainer was 'gan' and is 'vae'; resume with what it had" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+    def test_a_family_is_known_by_the_trainer_in_its_snapshots(self, family):
+        defined = vars(importlib.import_module(f"trainers.{family.home}")).values()
+        kinds = [kind for kind in defined if isinstance(kind, type) and issubclass(kind, Training)]
+        assert [kind.name for kind in kinds if kind.__module__ == f"trainers.{family.home}"] == [family.home]
+
+    def test_a_finished_run_cannot_be_filmed(self, tmp_path, capsys):
+        train(tmp_path / "run", steps=20)
+        command = [
+            "gan",
+            "--data",
+            "ring",
+            "--out",
+            str(tmp_path / "run"),
+            "--resume",
+            "--movie",
+            str(tmp_path / "x.gif"),
+        ]
+        assert main(command) == 2
+        assert "has made all 20" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("begun", "says"), [(False, "nothing was written"), (True, "keeps what is done")])
+    def test_an_interrupted_study_says_what_is_left(self, tmp_path, capsys, monkeypatch, begun, says):
+        def interrupted(*_, out, **__):
+            if begun:
+                out = Path(out)
+                out.mkdir()
+                (out / MARKER.name).write_text(json.dumps({"kind": MARKER.kind}))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("trainers.sweep.latent_size_study", interrupted)
+        assert main(["sweep", "--data", "ring", "--sizes", "1", "--out", str(tmp_path / "study")]) == 130
+        assert says in capsys.readouterr().err
+
     def test_without_a_snapshot_it_begins(self, tmp_path):
         assert train(tmp_path / "run", resume=True).fingerprint == train().fingerprint
 
@@ -129,6 +185,16 @@ class TestResume:
             resumed = train(tmp_path / "run", resume=True)
         assert resumed.fingerprint == whole.fingerprint
         load(tmp_path / "run" / "snapshots" / "step-00000040")
+
+    def test_what_is_wrong_is_said_of_the_line_that_trains(self, tmp_path):
+        train(tmp_path / "run", steps=20)
+        (file,) = (tmp_path / "run" / "snapshots" / "step-00000020").glob("training-*")
+        file.write_bytes(b"x")
+        config = GANConfig(**{**CONFIG, "steps": 20})
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            train_gan(ring(n=200), config, out=tmp_path / "run", resume=True, progress=False)
+        assert [("damaged" in str(one.message), one.filename) for one in said] == [(True, __file__), (False, __file__)]
 
     def test_if_all_are_damaged_it_says_so(self, tmp_path):
         train(tmp_path / "run", keep=1)
@@ -179,18 +245,26 @@ class TestDivergence:
         assert Snapshots(tmp_path / "run", 2).steps() == [20, 10]
         assert load(tmp_path / "run").fingerprint == good
 
-    def test_weights_that_no_loss_shows_are_not_saved(self, tmp_path, monkeypatch):
+    @pytest.mark.parametrize(
+        ("at", "says"),
+        [
+            (20, r"average holds numbers that are not finite.*step-00000010"),
+            (15, r"samples, .* became infinite or NaN at step 15;.*step-00000010"),
+        ],
+        ids=["at a snapshot", "at a look"],
+    )
+    def test_weights_that_no_loss_shows_are_not_saved(self, tmp_path, monkeypatch, at, says):
         """The averaged generator is read by no loss, but a snapshot of it would be worthless."""
 
         update = Average.update
 
         def spoil(average, module):
             update(average, module)
-            if average.state_dict()["updates"] == 20:
+            if average.state_dict()["updates"] == at:
                 next(average.module.parameters()).fill_(float("inf"))
 
         monkeypatch.setattr(Average, "update", spoil)
-        with pytest.raises(DivergenceError, match=r"average holds numbers that are not finite.*step-00000010"):
+        with pytest.raises(DivergenceError, match=says):
             train(tmp_path / "run")
         assert Snapshots(tmp_path / "run", 2).steps() == [10]
 
@@ -258,6 +332,16 @@ class TestHistory:
             assert loss == (begin + 1 + step) / 2
             assert newest == -step
             begin = step
+
+    def test_what_is_measured_now_and_then_stands_until_the_next_time(self):
+        history = History()
+        for step in range(1, 201):
+            history.add(step, 0.0, {"loss": 0.0}, **({"measured": float(step)} if step % 7 == 1 else {}))
+            again = History()
+            again.load_state_dict(json.loads(json.dumps(history.state_dict())))
+            history = again
+        columns = history.columns()
+        assert columns["measured"] == [step - (step - 1) % 7 for step in columns["step"]]
 
     def test_rows_grow_with_the_logarithm(self):
         history = History()

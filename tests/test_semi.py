@@ -28,8 +28,9 @@ DATA = {"points": (lambda: ring(n=200), POINTS), "images": (few_digits, IMAGES)}
 each_kind = pytest.mark.parametrize("kind", DATA)
 
 
-def train(data, settings, *, out=None, resume=False, **changes):
-    return train_semi_supervised(data, SemiConfig(**{**settings, **changes}), out=out, resume=resume, progress=False)
+def train(data, settings, *, out=None, resume=False, on_step=None, **changes):
+    config = SemiConfig(**{**settings, **changes})
+    return train_semi_supervised(data, config, out=out, resume=resume, on_step=on_step, progress=False)
 
 
 def weights(checkpoint):
@@ -169,6 +170,23 @@ class TestLaws:
         made = train(make(), settings, check_every=settings["steps"])
         assert made.history["accuracy"][-1] == pytest.approx(accuracy(made.critic, made.holdout, made.holdout_labels))
         assert len(made.history["supervised_loss"]) == len(made.history["step"])
+
+    @pytest.mark.filterwarnings("ignore:the critic tells every sample")
+    def test_the_accuracy_is_that_of_the_step_and_no_mean_of_several(self, tmp_path):
+        """Beyond step 64 a row stands for several steps; it has the newest measurement, also after a pause."""
+        data, found = ring(n=400), {}
+        settings = {**POINTS, "check_every": 3, "critic_lr": 0.01, "holdout": 100}
+        _, held_out = data.split(100, 0)
+
+        def look(state):
+            if state.step == 1 or state.step % 3 == 0:
+                found[state.step] = accuracy(state.critic, held_out.samples, held_out.labels)
+
+        train(data, settings, out=tmp_path / "run", steps=91, on_step=look)
+        made = train(data, settings, out=tmp_path / "run", steps=130, resume=True, on_step=look)
+        rows = dict(zip(made.history["step"], made.history["accuracy"], strict=True))
+        assert rows == {step: found[max(k for k in found if k <= step)] for step in rows}
+        assert len(set(rows.values())) > 10
 
     def test_the_generator_may_learn_from_a_loss(self):
         one = train(ring(n=200), POINTS, feature_matching=False)

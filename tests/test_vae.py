@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import latentkit as lk
-from trainers import Data, VAEConfig, digits, parabola, train_vae
+from trainers import Data, VAEConfig, digits, moons, parabola, train_vae
 from trainers.vae import divergence_from_normal, drawn
 
 QUICK = {"threads": 1, "batch_size": 64, "width": 32, "check_every": 10_000}
@@ -58,6 +58,24 @@ def test_samples_lie_on_the_parabola_and_codes_come_back():
     assert samples[:, 0].std() == pytest.approx(4 / 12**0.5, rel=0.25)
     again = lk.generate(checkpoint.generator, checkpoint.encoder(checkpoint.holdout))
     assert (again - checkpoint.holdout).square().mean() < 0.05 * checkpoint.holdout.var()
+
+
+@pytest.mark.filterwarnings("ignore:the samples are nearly identical")
+def test_the_loss_is_the_bound_with_a_weight_that_rises():
+    config = VAEConfig(steps=20, beta=3.0, warm_up=15, **QUICK)
+    history = {
+        name: torch.tensor(column) for name, column in train_vae(moons(200), config, progress=False).history.items()
+    }
+    weight = 3.0 * (history["step"] / 15).clamp(max=1.0)
+    torch.testing.assert_close(history["loss"], history["reconstruction"] + weight * history["kl"])
+
+
+@pytest.mark.filterwarnings("ignore:the samples are nearly identical")
+def test_a_given_noise_is_kept():
+    """So wide a Gaussian that the errors do not matter has log(2 pi) + log(sd^2) nats for two coordinates."""
+    history = train_vae(moons(200), VAEConfig(steps=3, noise=1e4, **QUICK), progress=False).history
+    assert history["noise"] == pytest.approx([1e4] * 3)
+    assert history["reconstruction"] == pytest.approx([math.log(2 * math.pi) + 2 * math.log(1e4)] * 3)
 
 
 @pytest.mark.filterwarnings("ignore:the samples are nearly identical")

@@ -25,6 +25,7 @@ from trainers.families import FAMILIES, MEASURES, Family, add_options, add_setti
 # Torch takes seconds to import, so it waits until `guarded` can catch an interrupt and a family is known.
 if TYPE_CHECKING:
     from trainers.data import Data
+    from trainers.snapshots import Begun
 
 __all__ = ["main"]
 
@@ -62,8 +63,13 @@ def _said(summary: dict[str, Any]) -> str:
 def _left(arguments: argparse.Namespace) -> str:
     """Say what an interrupt left behind."""
     from trainers.snapshots import Snapshots
+    from trainers.study import MARKER
 
-    snapshots = Snapshots(Path(arguments.out), 1)
+    out = Path(arguments.out)
+    if arguments.family == "sweep":
+        begun = MARKER.read(out) is not None
+        return f"{out} keeps what is done, and the same command goes on from there" if begun else "nothing was written"
+    snapshots = Snapshots(out, 1)
     steps = snapshots.steps()
     if not steps:
         return "nothing was written"
@@ -162,7 +168,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from latentkit.manifest import check_place
     from trainers.distributed import joined_group
     from trainers.movie import Movie
-    from trainers.snapshots import begun_in, check_begin
+    from trainers.snapshots import check_begin
 
     # Everything that can be wrong with the arguments is found before the first heavy step.
     family, out = FAMILIES[arguments.family], Path(arguments.out)
@@ -170,9 +176,13 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     made_config(family, given, {})
     check_place(out)
     check_begin(out, arguments.resume)
-    begun = (begun_in(out) or {}).get("settings", {}) if arguments.resume else {}
-    config = made_config(family, given, begun)
+    begun = _begun(out, family) if arguments.resume else None
+    # What only another version knows is left to the run, which says so.
+    known = {} if begun is None else given_settings(argparse.Namespace(**begun.settings), family)
+    config = made_config(family, given, known)
     if arguments.movie is not None:
+        if begun is not None and begun.step >= config.steps:
+            raise ArgumentError(f"--movie films steps as they are made, and {out} has made all {config.steps}")
         if not arguments.movie.lower().endswith(".gif"):
             raise ArgumentError(f"--movie must end in .gif, got {arguments.movie!r}")
         check_target(arguments.movie)
@@ -206,6 +216,19 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any] | None:
         "settings": checkpoint.settings,
         **last,
     }
+
+
+def _begun(out: Path, family: Family) -> "Begun | None":
+    """Return what is known of the family's run that is to go on in `out`, or None if there is none."""
+    from trainers.snapshots import begun_in
+
+    begun = begun_in(out)
+    if begun is not None and begun.trainer != family.home:
+        raise ArgumentError(
+            f"{out} was begun otherwise: trainer was {begun.trainer!r} and is {family.home!r}; "
+            "resume with what it had, or choose another out"
+        )
+    return begun
 
 
 def _data(arguments: argparse.Namespace, family: Family) -> "Data":

@@ -240,7 +240,7 @@ class LatentOptimisation(Training):
         self.average.update(self.plain)
         keep = min(config.ema, step / (step + 10.0)) ** self.batches
         self.codes.descend(places, whole, keep)
-        error = (made.detach() - real).square().mean().sqrt()
+        error = self.group.mean_of((made.detach() - real).square().mean()).sqrt()
         return {"loss": loss, "error": error, "gradient": gradient, "code_gradient": whole.norm()}
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from latentkit.calibration import score
+from latentkit.checks import require_finite
 from latentkit.metrics import COLLAPSED
 from latentkit.neighbours import nearest
 from latentkit.protocols import Critic
@@ -57,15 +58,18 @@ class Health:
             critic: what scores them, or None.
             last: whether the run ends here; before that only what lasts for several looks is warned of, as a
                 generator that has hardly begun makes nearly one sample too.
+
+        Raises:
+            NonFiniteError: if a sample or a score is not finite.
         """
-        flat = samples.flatten(1)
+        flat = require_finite(samples, "generated samples").flatten(1)
         spread = float(torch.pdist(flat).mean()) / max(self._usual, 1e-30)
         near = float((nearest(flat, flat, 1, same=True)[0] <= NEAR * self._neighbour).float().mean())
         self.values = {"spread": spread, "near_duplicates": near}
         unmoved = self._last is not None and torch.equal(self._last, samples)
         self._unmoved = self._unmoved + 1 if unmoved else 0
         self._last = samples.clone()
-        if critic is not None and torch.isfinite(samples).all():
+        if critic is not None:
             real, fake = score(critic, self._real), score(critic, samples)
             self.values["critic_auc"] = auc(real.double().numpy(), fake.double().numpy())
             self._saturated = self._saturated + 1 if self.values["critic_auc"] > SATURATED else 0
@@ -96,7 +100,7 @@ class Health:
     def _say(self, what: str, text: str) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            warnings.warn(text, UserWarning, stacklevel=6)
+            warnings.warn(text, UserWarning, stacklevel=9)  # at the line that called the trainer
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a snapshot holds."""

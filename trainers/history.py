@@ -26,12 +26,12 @@ class History:
             step: from 1 on.
             seconds: since the start.
             values: the step's numbers, which are averaged.
-            present: numbers of which the newest counts.
+            present: numbers that were measured after this step; each stands until it is measured again.
         """
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
-        self._latest = {"step": float(step), "seconds": seconds, **present}
+        self._latest = {**self._latest, "step": float(step), "seconds": seconds, **present}
         if step % 2 ** max(0, step.bit_length() - 6):
             return False
         for name, value in self._row().items():

@@ -13,29 +13,29 @@ References:
 import os
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
-from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, DataError
 from latentkit.nets import ProgressiveCritic, ProgressiveGenerator
+from latentkit.nets.layers import MinibatchStd
 from latentkit.priors import Normal
 from latentkit.protocols import Critic, Generator, wrap
 from trainers.data.dataset import Data
-from trainers.distributed import alone
+from trainers.distributed import Group, alone
+from trainers.growth import at_stage, phases, schedule
 from trainers.loop import Average, adam, descend, initialised, lay_out, on_cpu
 from trainers.losses import LOSSES, gradient_penalty
 from trainers.run import OnStep, Training, run
 from trainers.settings import UNLIMITED, RunConfig, prepared, resolved
+from trainers.snapshots import begun_in
 
-__all__ = ["ProgressiveConfig", "at_stage", "schedule", "train_progressive"]
-
-_START = 4  # side of the first images
+__all__ = ["ProgressiveConfig", "train_progressive"]
 
 _DEFAULTS: dict[str, Any] = {"steps": 6000, "batch_size": 16, "width": 16}
 
@@ -123,52 +123,11 @@ def train_progressive(
         DivergenceError: if a loss, a gradient or a weight is not finite; what was saved before stays.
         MissingDependencyError: if TensorBoard is asked for and not installed.
     """
+    if resume and out is not None and config.phase_steps is None and (begun := begun_in(Path(out))) is not None:
+        config = replace(config, phase_steps=begun.settings.get("phase_steps"))
     train, held_out, settings = prepared(_resolved(config, data), data, _networks)
     training = Progressive(train, held_out, settings)
     return run(training, out=out, resume=resume, on_step=on_step, progress=progress, log_dir=log_dir)
-
-
-def schedule(step: int, size: int, phase_steps: int) -> tuple[int, float]:
-    """Return the side that is trained in a step, and the share of its newest block, above 0 and up to 1.
-
-    The phases of growth are of one length: side 4; then for each doubling a phase of fading in and one of settling.
-    The full side stays once it is there.
-
-    Args:
-        step: from 1 on.
-        size: the full side in pixels, a power of two from 4.
-        phase_steps: steps of a phase.
-
-    Examples:
-        >>> [schedule(step, 16, 2) for step in range(1, 10)]
-        [(4, 1.0), (4, 1.0), (8, 0.5), (8, 1.0), (8, 1.0), (8, 1.0), (16, 0.5), (16, 1.0), (16, 1.0)]
-    """
-    phase, passed = divmod(as_count(step, "step") - 1, as_count(phase_steps, "phase_steps"))
-    if phase >= _phases(size) - 1:
-        return size, 1.0
-    # Odd phases are those of fading in.
-    return _START * 2 ** ((phase + 1) // 2), (passed + 1) / phase_steps if phase % 2 else 1.0
-
-
-def _phases(size: int) -> int:
-    """Return how many phases there are: one for side 4, two for each doubling."""
-    return 2 * (size // _START).bit_length() - 1
-
-
-def at_stage(images: Tensor, side: int, alpha: float) -> Tensor:
-    """Return images (N, C, S, S) as they are shown while `side` is faded in: (N, C, side, side).
-
-    Args:
-        images: of a side S that is `side` or a multiple of it.
-        side: pixels are averaged down to it.
-        alpha: share of these images; the rest is what of them is left at half the side, enlarged.
-    """
-    if images.shape[-1] != side:
-        images = functional.avg_pool2d(images, images.shape[-1] // side)
-    if alpha < 1.0:
-        coarse = functional.interpolate(functional.avg_pool2d(images, 2), scale_factor=2.0, mode="nearest")
-        images = torch.lerp(coarse, images, alpha)
-    return images
 
 
 def _resolved(config: ProgressiveConfig, data: Data) -> Any:
@@ -179,10 +138,10 @@ def _resolved(config: ProgressiveConfig, data: Data) -> Any:
     if settings.width > settings.widest:
         raise ArgumentError(f"width must be at most widest, {settings.widest}, got {settings.width}")
     if settings.phase_steps is None:
-        settings = replace(settings, phase_steps=max(1, settings.steps // _phases(size)))
+        settings = replace(settings, phase_steps=max(1, settings.steps // phases(size)))
     side, alpha = schedule(settings.steps, size, settings.phase_steps)
     if (side, alpha) != (size, 1.0):
-        needed = settings.phase_steps * (_phases(size) - 1)
+        needed = settings.phase_steps * (phases(size) - 1)
         warnings.warn(
             f"{settings.steps} steps end at side {side} with its newest block at {alpha:.0%}; "
             f"the images' side {size} takes {needed} of {settings.phase_steps} a phase",
@@ -220,6 +179,8 @@ class Progressive(Training):
             for module in (self.generator_net, self.critic_net):
                 for parameter in module.parameters():
                     parameter.register_hook(self.group.mean_of)
+            spread = self.critic_net.last[0]
+            spread.__class__, spread.processes = _SharedStd, self.group
 
     def parts(self) -> dict[str, Any]:
         """Return both networks, the average, and the optimisers' moments."""
@@ -233,7 +194,7 @@ class Progressive(Training):
 
     def generator(self) -> Generator:
         """Return the averaged generator, grown as far as it is now."""
-        return wrap(self.average.module, self.prior)
+        return wrap(alone(self.average.module), self.prior)
 
     def critic(self) -> Critic:
         """Return the critic, grown as far as it is now."""
@@ -241,7 +202,9 @@ class Progressive(Training):
 
     def finished(self) -> dict[str, Any]:
         """Return the averaged generator and the critic; how far they have grown is part of them."""
-        average, critic = alone(self.average.module), alone(self.critic_net)
+        average: Any = alone(self.average.module)
+        critic: Any = alone(self.critic_net)
+        critic.last[0].__class__ = MinibatchStd
         on_cpu(average, critic)
         return {"generator": wrap(average, self.prior), "critic": critic}
 
@@ -287,3 +250,21 @@ class Progressive(Training):
         gradient = descend(loss, self.generator_steps, self.generator_net)
         critic.requires_grad_(True)
         return {"generator_loss": loss, "generator_gradient": gradient}
+
+
+class _SharedStd(MinibatchStd):
+    """Compares the samples of the batches of all processes, as one process with the whole batch does."""
+
+    processes: Group
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C + 1, H, W) for this process's (N, C, H, W)."""
+        if not self.training:
+            return super().forward(x)
+        count = len(x) * self.processes.size
+        share = self.processes.share(count)
+        whole = x.new_zeros(count, *x.shape[1:], dtype=torch.float32)
+        whole[share] = x.float()
+        # The mean of what is zero elsewhere: a sum would gather it.
+        whole = self.processes.mean_of(whole) * self.processes.size
+        return super().forward(whole)[share].to(x.dtype)

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.console import limited_threads
-from latentkit.errors import ArgumentError, DivergenceError
+from latentkit.errors import ArgumentError, DivergenceError, NonFiniteError
 from latentkit.manifest import check_place
 from latentkit.protocols import Critic, Generator
 from latentkit.sampling.generate import generate
@@ -34,7 +34,7 @@ from trainers.distributed import Group
 from trainers.health import Health
 from trainers.history import History
 from trainers.interrupts import Requests, deferred_requests
-from trainers.snapshots import Snapshots, check_begin, pack, unpack
+from trainers.snapshots import Snapshots, check_begin, pack, unpack, whole_state
 
 __all__ = ["OnStep", "Training", "TrainingState", "run"]
 
@@ -101,6 +101,10 @@ class Training(ABC):
     def critic(self) -> Critic | None:
         """Return the critic as it is now, or None."""
         return None
+
+    def measures(self) -> dict[str, float]:
+        """Return numbers by name that are measured at each look at the health; each stands until the next look."""
+        return {}
 
     @abstractmethod
     def finished(self) -> dict[str, Any]:
@@ -172,7 +176,7 @@ class _Loop:
 
     def resume(self) -> None:
         """Go back to where the newest snapshot was taken."""
-        found = None if self.snapshots is None else self.snapshots.newest()
+        found = None if self.snapshots is None else self.snapshots.newest(whole_state)
         if found is None or self.snapshots is None:
             return
         self.step, state = found
@@ -227,9 +231,8 @@ class _Loop:
         bad = next((name for name, value in losses.items() if not math.isfinite(value)), None)
         if bad is not None:
             raise DivergenceError(self._diverged(f"{bad} became {losses[bad]}"))
-        if self.group.leads:
-            self._look(last)
-        if self.history.add(step, self.seconds(), losses, **self.health.values):
+        measured = self._look(last) if self.group.leads else {}
+        if self.history.add(step, self.seconds(), losses, **measured):
             self.log.add(step, self.history.newest())
         bar.set_postfix(
             {name: f"{value:.2f}" for name, value in losses.items() if "gradient" not in name}, refresh=False
@@ -244,15 +247,20 @@ class _Loop:
         if last or step % self.config.save_every == 0:
             self._save_snapshot()
 
-    def _look(self, last: bool) -> None:
-        """Look at the samples' health, if it is time or the run ends."""
+    def _look(self, last: bool) -> dict[str, float]:
+        """Look at the samples' health, if it is time or the run ends, and return what the history is to keep."""
         due = self.step % self.config.check_every == 0 or self.step == 1
-        if due or last:
-            generator = self.training.generator()
-            latents = generator.prior.sample(self.health.count, seed=self.config.seed)
-            # A look only because the run ends here must leave no trace: the run may go on.
-            health = self.health if due else copy.deepcopy(self.health)
+        if not due and not last:
+            return {}
+        generator = self.training.generator()
+        latents = generator.prior.sample(self.health.count, seed=self.config.seed)
+        # A look only because the run ends here must leave no trace: the run may go on.
+        health = self.health if due else copy.deepcopy(self.health)
+        try:
             health.look(self.step, generate(generator, latents), self.training.critic(), last=last)
+        except NonFiniteError as error:
+            raise DivergenceError(self._diverged("samples, or scores of them, became infinite or NaN")) from error
+        return {**health.values, **self.training.measures()} if due else {}
 
     def _diverged(self, what: str) -> str:
         good = f"; the last good snapshot is {self.saved}" if self.saved else ""

@@ -58,7 +58,7 @@ class SemiConfig(RunConfig):
         r1: weight of the penalty on the classifier's squared gradient at real samples [0.2 for images, 0.02 for
             points].
         shift: largest move of the images that the classifier sees, as a share of their side [0.0625 for images].
-        check_every: steps between two looks at the samples' health, and two measurements of the accuracy.
+        check_every: steps between two looks at the samples' health and at the accuracy.
 
     Raises:
         ArgumentError: if a value is out of its range.
@@ -224,15 +224,10 @@ class SemiSupervised(Adversarial):
         rows = labelled_rows(data, config.labels_per_class, config.seed)
         labels: Any = data.labels
         self.labelled, self.labels = data.floats(rows), labels[rows]
-        self.measured = _Measured()
 
     def networks(self) -> Any:
         """Return what makes the generator and the classifier."""
         return _networks(self.data, self.config)
-
-    def parts(self) -> dict[str, Any]:
-        """Return what a GAN has, and the accuracy when last measured."""
-        return {**super().parts(), "measured": self.measured}
 
     def further_losses(self, number: int) -> dict[str, Tensor]:
         """Return the classification loss of this process's labelled samples in batch `number`."""
@@ -246,23 +241,7 @@ class SemiSupervised(Adversarial):
         loss = functional.cross_entropy(logits, self.labels[rows].to(self.device))
         return {"supervised_loss": self.config.supervised * loss}
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        """Update the classifier and the generator once, and measure the accuracy if it is time."""
-        numbers = super().step(step)
-        if step == 1 or step % self.config.check_every == 0:
-            labels: Any = self.held_out.labels
-            self.measured.accuracy = accuracy(self.plain_critic, self.held_out.floats(), labels)
-        return {**numbers, "accuracy": torch.tensor(self.measured.accuracy, device=self.device)}
-
-
-class _Measured:
-    """The accuracy when last measured."""
-
-    def __init__(self) -> None:
-        self.accuracy = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"accuracy": self.accuracy}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.accuracy = float(state["accuracy"])
+    def measures(self) -> dict[str, float]:
+        """Return the share of held-out samples that are classified rightly now."""
+        labels: Any = self.held_out.labels
+        return {"accuracy": accuracy(self.plain_critic, self.held_out.floats(), labels)}

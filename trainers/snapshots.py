@@ -7,20 +7,23 @@ older one is removed only after a newer one is safely there.
 import json
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from latentkit.errors import ArgumentError, CheckpointError, DivergenceError
-from latentkit.manifest import SNAPSHOT, SNAPSHOTS, read_manifest, read_part, remove_parts, write_parts
+from latentkit.manifest import SNAPSHOT, SNAPSHOTS, parse_json, read_manifest, read_part, remove_parts, write_parts
 
-__all__ = ["Snapshots", "begun_in", "check_begin", "pack", "unpack"]
+__all__ = ["Begun", "Snapshots", "begun_in", "check_begin", "pack", "unpack", "whole_state"]
 
 ROLE = "training"
 
 _JSON = "json"
+
+Found = TypeVar("Found")
 
 
 def pack(parts: Mapping[str, Any], about: dict[str, Any]) -> bytes:
@@ -159,10 +162,13 @@ class Snapshots:
                 remove_parts(self.path(other))
         return path
 
-    def newest(self) -> tuple[int, bytes] | None:
-        """Return the step and the state of the newest snapshot that is whole, or None if there is none.
+    def newest(self, read: Callable[[Path], Found]) -> tuple[int, Found] | None:
+        """Return the step of the newest snapshot that can be read, and what is read of it, or None if there is none.
 
         A damaged one is passed over with a warning.
+
+        Args:
+            read: takes a snapshot's folder, and raises `CheckpointError` if it is damaged.
 
         Raises:
             CheckpointError: if there are snapshots and all are damaged.
@@ -170,21 +176,25 @@ class Snapshots:
         steps, failures = self.steps(), []
         for step in steps:
             try:
-                state = _whole(self.path(step))
+                found = read(self.path(step))
             except CheckpointError as error:
                 failures.append(str(error))
                 continue
             for failure in failures:
-                warnings.warn(f"{failure}; going on from step {step} instead", UserWarning, stacklevel=4)
+                warnings.warn(f"{failure}; going on from step {step} instead", UserWarning, stacklevel=5)
             self._own = {other for other in steps if other <= step}
-            return step, state
+            return step, found
         if failures:
             raise CheckpointError(f"no snapshot in {self.folder} is whole: {failures[0]}")
         return None
 
 
-def _whole(path: Path) -> bytes:
-    """Return the training's state in a snapshot of which every file is as it was written."""
+def whole_state(path: Path) -> bytes:
+    """Return the training's state in the snapshot at `path`, of which every file is as it was written.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
     files = read_manifest(path)
     return {role: read_part(path, files, role) for role in {*files, ROLE}}[ROLE]
 
@@ -196,14 +206,39 @@ def check_begin(out: Path, resume: bool) -> None:
         ArgumentError: if the newest snapshot in `out` is of a run that has steps left.
     """
     begun = None if resume else begun_in(out)
-    if begun is not None and begun["step"] < begun["settings"]["steps"]:
+    if begun is not None and begun.step < begun.settings["steps"]:
         raise ArgumentError(
-            f"{out} holds an unfinished run (step {begun['step']} of {begun['settings']['steps']}); go on with it by "
+            f"{out} holds an unfinished run (step {begun.step} of {begun.settings['steps']}); go on with it by "
             f"resume=True (on the command line --resume), choose another folder, or remove {out / SNAPSHOTS}"
         )
 
 
-def begun_in(out: Path) -> dict[str, Any] | None:
-    """Return what the newest snapshot in `out` says of its run, its `settings` and `step` among it, or None."""
-    newest = Snapshots(out, 1).newest()
-    return None if newest is None else _read(newest[1])[1]
+@dataclass(frozen=True)
+class Begun:
+    """What a snapshot says of its run: after which `step` it was taken, of which `trainer`, with which `settings`."""
+
+    step: int
+    trainer: str
+    settings: dict[str, Any]
+
+
+def begun_in(out: Path) -> Begun | None:
+    """Return what the newest snapshot in `out` says of its run, or None if there is none.
+
+    Its weights are not read: that is for the run that goes on from them.
+
+    Raises:
+        CheckpointError: if there are snapshots and all are damaged.
+    """
+    newest = Snapshots(out, 1).newest(_about)
+    return None if newest is None else Begun(newest[0], *newest[1])
+
+
+def _about(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the trainer and the settings that the snapshot at `path` was made with."""
+    files = read_manifest(path)
+    about = parse_json(read_part(path, files, "about"), path / files["about"]["name"])
+    trainer, settings = about.get("trainer"), about.get("settings")
+    if not isinstance(trainer, str) or not isinstance(settings, dict) or not isinstance(settings.get("steps"), int):
+        raise CheckpointError(f"{path} does not say what training it is of")
+    return trainer, settings
