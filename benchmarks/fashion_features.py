@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentkit import streams
+from latentkit import metrics, streams
 from latentkit.errors import DataError
 from trainers import Data, fashion_mnist
 from trainers.data.fashion import DEBIAN_FOLDER
@@ -116,19 +116,6 @@ def train_features(train: Data | None = None, test: Data | None = None, *, seed:
     return Features(classifier, float((guesses == test.labels).float().mean()), seconds)
 
 
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Return the squared Fréchet distance of the Gaussians with the means and covariances of rows (N, F) and (M, F).
-
-    References:
-        Dowson, Landau (1982), "The Fréchet distance between multivariate normal distributions", equation 4.
-        Heusel et al. (2017), "GANs trained by a two time-scale update rule converge to a local Nash
-        equilibrium": the same in the features of a classifier.
-    """
-    a, b = a.double(), b.double()
-    one, other = torch.cov(a.T), torch.cov(b.T)
-    # The trace of the root of a product is the sum of the roots of its eigenvalues, and those of A B are those of
-    # the symmetric root(A) B root(A).
-    values, vectors = torch.linalg.eigh(one)
-    root = vectors * values.clamp(min=0.0).sqrt() @ vectors.T
-    shared = torch.linalg.eigvalsh(root @ other @ root).clamp(min=0.0).sqrt().sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + one.trace() + other.trace() - 2.0 * shared)
+def frechet_distance(real: Tensor, generated: Tensor) -> float:
+    """Return the squared Fréchet distance of these features (M, 64) and (N, 64)."""
+    return metrics.frechet_distance(real, generated, features=NAME).distance

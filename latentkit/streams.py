@@ -26,6 +26,13 @@ BATCHES = 5  # which training rows a step sees
 TRAINING = 6  # the latents of training steps
 SETTLING = 7  # inputs that a trained generator's batch norm is measured on
 NOISE = 8  # noise that training adds on the way, such as a VAE's
+CANDIDATES = 9  # what guided samplers draw beside their latents: acceptance, steps, choices
+MATCHED = 10  # which matched latent a proposal starts at, and how far it goes
+MOVES = 11  # the noise of those moves
+REPAIR = 12  # the real samples that a repair draws
+SECOND = 13  # the second part of a joint prior
+RESAMPLES = 16  # bootstrap and permutation resamples
+MEASURES = 17  # what a measure draws: fresh points, directions, pairs
 
 #: Items that a stream holds: with up to 2**34 numbers each they fit the 128-bit part of the counter.
 LONGEST = 2**96

@@ -11,7 +11,7 @@ from latentkit.errors import ArgumentError, DataError, LabelError
 from trainers import DATA, Data, digits, fashion_mnist, image_folder
 
 RAMP = np.arange(40 * 40 * 3).reshape(40, 40, 3).astype(np.uint8)
-POINTS = ["gaussian-curve", "grid25", "moons", "parabola", "ring", "swiss-roll"]
+POINTS = ["gaussian-curve", "grid25", "imbalanced-ring", "moons", "parabola", "ring", "swiss-roll"]
 
 
 def save(path, values=None, **options):
@@ -39,6 +39,15 @@ class TestPoints:
         assert counts.min() > 0.8 * 20_000 / modes
         for k in (0, modes - 1):
             assert data.samples[data.labels == k].std(0).numpy() == pytest.approx(sd, rel=0.1)
+
+    def test_the_imbalanced_ring_has_weights_of_1_to_8(self):
+        data, even = DATA["imbalanced-ring"](n=36_000), DATA["ring"](n=200)
+        counts = torch.bincount(data.labels, minlength=8)
+        assert counts.tolist() == pytest.approx([1000 * k for k in range(1, 9)], rel=0.12)
+        assert data.classes == even.classes
+        for k in range(8):
+            middle, place = data.samples[data.labels == k].mean(0), even.samples[even.labels == k].mean(0)
+            assert (middle - place).norm() < 0.02
 
     def test_curves_lie_where_they_are_said_to(self):
         x, y = DATA["parabola"]().samples.T

@@ -20,6 +20,7 @@ _HOMES = {
         "hugging_face",
         "idx_file",
         "image_folder",
+        "imbalanced_ring",
         "moons",
         "parabola",
         "ring",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from trainers.data import hugging_face as hugging_face
     from trainers.data import idx_file as idx_file
     from trainers.data import image_folder as image_folder
+    from trainers.data import imbalanced_ring as imbalanced_ring
     from trainers.data import moons as moons
     from trainers.data import parabola as parabola
     from trainers.data import ring as ring

@@ -8,7 +8,7 @@ from trainers.data.hub import hugging_face
 from trainers.data.idx import idx_file
 from trainers.data.names import DATA, named
 from trainers.data.npy import array_file
-from trainers.data.points import gaussian_curve, grid25, moons, parabola, ring, swiss_roll
+from trainers.data.points import gaussian_curve, grid25, imbalanced_ring, moons, parabola, ring, swiss_roll
 from trainers.data.sources import from_path
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "hugging_face",
     "idx_file",
     "image_folder",
+    "imbalanced_ring",
     "moons",
     "named",
     "parabola",

@@ -9,7 +9,7 @@ from trainers.data.digits import digits
 from trainers.data.fashion import fashion_mnist
 from trainers.data.folder import image_folder
 from trainers.data.hub import hugging_face
-from trainers.data.points import gaussian_curve, grid25, moons, parabola, ring, swiss_roll
+from trainers.data.points import gaussian_curve, grid25, imbalanced_ring, moons, parabola, ring, swiss_roll
 from trainers.data.sources import UNDERSTOOD, from_path
 from trainers.data.store import Folder
 
@@ -20,6 +20,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "fashion-mnist": fashion_mnist,
     "gaussian-curve": gaussian_curve,
     "grid25": grid25,
+    "imbalanced-ring": imbalanced_ring,
     "moons": moons,
     "parabola": parabola,
     "ring": ring,

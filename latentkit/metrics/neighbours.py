@@ -1,12 +1,12 @@
-"""How good and how varied samples are, measured against real ones."""
+"""How good and how varied samples are, by the nearest neighbours of real and generated ones."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from latentkit.checks import as_count, floating, require_finite
-from latentkit.errors import ShapeError
+from latentkit.checks import as_count
+from latentkit.metrics.rows import as_pair
 from latentkit.neighbours import distances, nearest
 
 __all__ = ["COLLAPSED", "SampleQuality", "sample_quality"]
@@ -67,15 +67,7 @@ def sample_quality(real: Tensor, generated: Tensor, *, k: int = 5, features: str
         leave-one-out accuracy of the nearest neighbour.
     """
     k = as_count(k, "k")
-    sides = []
-    for name, values in (("real", real), ("generated", generated)):
-        rows = floating(values, f"{name} samples")
-        if rows.ndim < 2 or len(rows) <= k:
-            raise ShapeError(f"{name} samples must be (N, ...) with more than k = {k} rows, got {tuple(rows.shape)}")
-        sides.append(require_finite(rows, f"{name} samples").flatten(1).cpu())
-    r, g = sides
-    if r.shape[1] != g.shape[1]:
-        raise ShapeError(f"real and generated samples must have one shape, got {r.shape[1]} and {g.shape[1]} values")
+    r, g = as_pair(real, generated, least=k + 1, wanted=f"more than k = {k} rows")
     among_real, among_generated = nearest(r, r, k, same=True)[0], nearest(g, g, k, same=True)[0]
     real_radius, generated_radius = among_real[:, -1], among_generated[:, -1]
 

@@ -1,0 +1,44 @@
+"""Bootstrap intervals: how far a figure would move if the samples were drawn again."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit import streams
+
+__all__ = ["bootstrap_interval", "percentile_interval", "resampled_rows"]
+
+Array = NDArray[np.float64]
+
+
+def resampled_rows(sizes: Sequence[int], *, seed: int, index: int) -> list[NDArray[np.int64]]:
+    """Return for each side of `sizes` as many of its row numbers, drawn with replacement.
+
+    Resample `index` of a seed depends on (seed, index, sizes) alone.
+    """
+    u = streams.uniform(1, sum(sizes), seed=seed, start=index, stream=streams.RESAMPLES)[0]
+    sides = np.split(u, np.cumsum(sizes)[:-1])
+    return [(side * size).astype(np.int64) for side, size in zip(sides, sizes, strict=True)]
+
+
+def percentile_interval(values: Array) -> tuple[float, float]:
+    """Return the middle 95 % of a figure's bootstrap values (R,)."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float], sides: Sequence[Array], *, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of a statistic of independent sides of numbers, (N,) each.
+
+    References:
+        Efron, Tibshirani (1993), "An introduction to the bootstrap", section 13.3.
+    """
+    sizes = [len(side) for side in sides]
+    values = np.empty(resamples)
+    for index in range(resamples):
+        rows = resampled_rows(sizes, seed=seed, index=index)
+        values[index] = statistic(*(side[chosen] for side, chosen in zip(sides, rows, strict=True)))
+    return percentile_interval(values)
