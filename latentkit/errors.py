@@ -7,6 +7,7 @@ what came, and what to do.
 __all__ = [
     "ArgumentError",
     "CheckpointError",
+    "CostError",
     "CriticError",
     "CurveError",
     "DataError",
@@ -54,6 +55,10 @@ class CheckpointError(LatentkitError, ValueError):
 
 class CriticError(LatentkitError, ValueError):
     """A critic carries no signal, so what was asked of it would be noise."""
+
+
+class CostError(LatentkitError, RuntimeError):
+    """A sampler would cost more than its limit; the text says why and what would help."""
 
 
 class DivergenceError(LatentkitError, ArithmeticError):

@@ -1,17 +1,21 @@
-"""Exact nearest neighbours by blocks of matrix products."""
+"""Exact nearest neighbours: a k-d tree where there are few coordinates, blocks of matrix products elsewhere."""
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["distances", "nearest"]
+__all__ = ["Neighbours", "distances", "nearest"]
 
 _BLOCK = 1024
 
 #: Up to so many coordinates distances are computed in float64.
 _FEW = 64
+
+#: Up to so many coordinates a tree visits far fewer points than there are.
+_TREE = 8
 
 
 def distances(queries: Tensor, points: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -34,6 +38,51 @@ def distances(queries: Tensor, points: Tensor) -> Iterator[tuple[slice, Tensor]]
         yield slice(start, start + len(part)), (squared.clamp_(min=0.0).sqrt_() * unit).float()
 
 
+class Neighbours:
+    """Points (N, F) that are asked for their nearest ones, many times.
+
+    Args:
+        points: (N, F), finite.
+    """
+
+    def __init__(self, points: Tensor) -> None:
+        self.points = points
+        self._tree: Any = None
+        if points.shape[1] <= _TREE:
+            from scipy.spatial import KDTree
+
+            self._tree = KDTree(points.double().numpy())
+
+    def nearest(self, queries: Tensor, k: int, *, same: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the k nearest points for each query (M, F): distances (M, k) float32, indices (M, k).
+
+        Args:
+            queries: (M, F).
+            k: how many, at most N (N - 1 if `same`).
+            same: whether the queries are the points, so that each row must not find itself.
+        """
+        if self._tree is not None:
+            return self._from_tree(queries, k, same)
+        found = torch.empty((len(queries), k)), torch.empty((len(queries), k), dtype=torch.long)
+        for rows, block in distances(queries, self.points):
+            if same:
+                block[torch.arange(block.shape[0]), torch.arange(rows.start, rows.stop)] = torch.inf
+            values, indices = block.topk(k, dim=1, largest=False)
+            found[0][rows], found[1][rows] = values, indices
+        return found
+
+    def _from_tree(self, queries: Tensor, k: int, same: bool) -> tuple[Tensor, Tensor]:
+        import numpy as np
+
+        values, indices = self._tree.query(queries.double().numpy(), k=np.arange(1, k + (2 if same else 1)))
+        if same:
+            # The row itself goes; where copies of it fill the list and it is missing, the last one does.
+            own = indices == np.arange(len(indices))[:, None]
+            own[~own.any(1), -1] = True
+            values, indices = values[~own].reshape(-1, k), indices[~own].reshape(-1, k)
+        return torch.from_numpy(values).float(), torch.from_numpy(indices.astype(np.int64))
+
+
 def nearest(queries: Tensor, points: Tensor, k: int, *, same: bool = False) -> tuple[Tensor, Tensor]:
     """Return the k nearest of points (N, F) for each query (M, F): distances (M, k), indices (M, k).
 
@@ -43,10 +92,4 @@ def nearest(queries: Tensor, points: Tensor, k: int, *, same: bool = False) -> t
         k: how many, at most N (N - 1 if `same`).
         same: whether the queries are the points, so that each row must not find itself.
     """
-    found = torch.empty((len(queries), k)), torch.empty((len(queries), k), dtype=torch.long)
-    for rows, block in distances(queries, points):
-        if same:
-            block[torch.arange(block.shape[0]), torch.arange(rows.start, rows.stop)] = torch.inf
-        values, indices = block.topk(k, dim=1, largest=False)
-        found[0][rows], found[1][rows] = values, indices
-    return found
+    return Neighbours(points).nearest(queries, k, same=same)

@@ -18,6 +18,7 @@ __all__ = [
     "Generator",
     "Wrapped",
     "evaluating",
+    "modules_of",
     "place_of",
     "wrap",
 ]
@@ -129,7 +130,7 @@ def wrap(module: Callable[..., Tensor], prior: Prior, *, classes: Sequence[str] 
     return ConditionalGenerator(module, prior, names)
 
 
-def _modules_of(model: Any, seen: frozenset[int] = frozenset()) -> list[nn.Module]:
+def modules_of(model: Any, seen: frozenset[int] = frozenset()) -> list[nn.Module]:
     """Return the modules that a model calls, as far as can be seen.
 
     Looks through wrappers, bound methods, partial functions, and the variables that a function closes over.
@@ -145,12 +146,12 @@ def _modules_of(model: Any, seen: frozenset[int] = frozenset()) -> list[nn.Modul
     seen |= {id(model)}  # a function may close over itself
     # Only what can be called can be a model: a closed-over number or tensor has nothing to look into.
     parts = [part for part in inside if callable(part) and id(part) not in seen]
-    return [found for part in parts for found in _modules_of(part, seen)]
+    return [found for part in parts for found in modules_of(part, seen)]
 
 
 def place_of(model: Any) -> tuple[torch.device, torch.dtype]:
     """Return where a model's parameters are and their dtype: the CPU and float32 if it has none."""
-    for module in _modules_of(model):
+    for module in modules_of(model):
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.is_floating_point():
                 return tensor.device, tensor.dtype
@@ -160,7 +161,7 @@ def place_of(model: Any) -> tuple[torch.device, torch.dtype]:
 @contextmanager
 def evaluating(*models: Any) -> Iterator[None]:
     """Put models into eval mode, and every submodule back into the mode that it had."""
-    modules = [module for model in models for module in _modules_of(model)]
+    modules = [module for model in models for module in modules_of(model)]
     before = [(part, part.training) for module in modules for part in module.modules()]
     try:
         for module in modules:

@@ -8,7 +8,7 @@ from scipy import stats
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, CurveError, LatentkitError, NonFiniteError, ShapeError
-from latentkit.priors import normal_scores, prior_from_dict, prior_to_dict
+from latentkit.priors import from_normal_scores, normal_scores, prior_from_dict, prior_to_dict, score_energy
 from latentkit.priors.uniform import uniform_sum_cdf
 
 
@@ -437,3 +437,67 @@ def test_latents_are_checked_at_the_door(prior):
             score(torch.zeros(3, 4))
         with pytest.raises(NonFiniteError, match=r"1 of 4 rows \(2\)"):
             score(bad)
+
+
+@every_prior
+def test_the_log_density_is_followed_back_where_a_latent_needs_it(prior):
+    """By central differences along directions that stay on the prior's support, and without a change of values."""
+    z = prior.sample(6, seed=3).double()
+    if isinstance(prior, lk.Sphere):
+        z = z * prior.radius / z.norm(dim=1, keepdim=True)
+    followed = z.clone().requires_grad_()
+    log_prob = prior.log_prob(followed)
+    assert log_prob.detach().equal(prior.log_prob(z))
+    assert not prior.log_prob(z).requires_grad
+    (gradient,) = torch.autograd.grad(log_prob.sum(), followed)
+    if isinstance(prior, lk.Sphere):
+        assert (gradient == 0).all()
+        return
+    for k in range(prior.dim):
+        step = torch.zeros(prior.dim, dtype=torch.float64)
+        step[k] = 1e-5
+        difference = (prior.log_prob(z + step) - prior.log_prob(z - step)) / 2e-5
+        torch.testing.assert_close(gradient[:, k], difference, atol=1e-5, rtol=1e-5)
+
+
+@every_prior
+def test_normal_scores_and_latents_are_inverse(prior):
+    z = prior.sample(50, seed=3).double()
+    torch.testing.assert_close(from_normal_scores(prior, normal_scores(prior, z)), z, atol=1e-6, rtol=1e-6)
+    far = 5.0 * prior.sample(50, seed=4).double()
+    assert prior.log_prob(from_normal_scores(prior, far)).isfinite().all(), "any scores have latents on the support"
+
+
+@every_prior
+def test_the_energy_of_scores_is_that_of_the_latents(prior):
+    """Minus the log density of u when z(u) follows the prior: -log p(z(u)) less the log volume of the map."""
+    u = torch.from_numpy(np.random.default_rng(0).normal(size=(8, prior.dim)))
+    energy = score_energy(prior, u)
+    if isinstance(prior, lk.Sphere):  # the map loses the norm: only the direction has a law to compare
+        torch.testing.assert_close(energy, 0.5 * u.square().sum(1))
+        return
+    volume = torch.stack(
+        [torch.autograd.functional.jacobian(lambda row: from_normal_scores(prior, row), row) for row in u]
+    )
+    wanted = -prior.log_prob(from_normal_scores(prior, u)) - torch.linalg.slogdet(volume).logabsdet
+    torch.testing.assert_close(energy - energy[0], wanted - wanted[0], atol=1e-6, rtol=1e-6)
+
+
+def test_an_unknown_prior_must_keep_gradients():
+    class Detached(lk.Normal):
+        pass
+
+    class Foreign:
+        dim = 2
+
+        def sample(self, n, *, seed, start=0):
+            return lk.Normal(2).sample(n, seed=seed, start=start)
+
+        def log_prob(self, z):
+            return lk.Normal(2).log_prob(z.detach())
+
+    u = torch.zeros(3, 2, requires_grad=True)
+    assert score_energy(Detached(2), u).requires_grad
+    assert score_energy(Foreign(), u.detach()).shape == (3,)
+    with pytest.raises(ArgumentError, match="keeps no gradient"):
+        score_energy(Foreign(), u)

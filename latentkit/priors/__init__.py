@@ -12,11 +12,24 @@ References:
 """
 
 from latentkit.priors.empirical import Empirical
+from latentkit.priors.joint import Joint
 from latentkit.priors.normal import Normal
 from latentkit.priors.prior import Prior
-from latentkit.priors.scores import normal_scores
+from latentkit.priors.scores import from_normal_scores, normal_scores, score_energy
 from latentkit.priors.sphere import Sphere
 from latentkit.priors.stored import prior_from_dict, prior_to_dict
 from latentkit.priors.uniform import Uniform
 
-__all__ = ["Empirical", "Normal", "Prior", "Sphere", "Uniform", "normal_scores", "prior_from_dict", "prior_to_dict"]
+__all__ = [
+    "Empirical",
+    "Joint",
+    "Normal",
+    "Prior",
+    "Sphere",
+    "Uniform",
+    "from_normal_scores",
+    "normal_scores",
+    "prior_from_dict",
+    "prior_to_dict",
+    "score_energy",
+]

@@ -10,7 +10,7 @@ from torch import Tensor
 from latentkit import streams
 from latentkit.checks import as_count, as_latents, floating, require_finite
 from latentkit.errors import ArgumentError, ShapeError
-from latentkit.priors.prior import alpha_beta, chi_square_tails, set_checked
+from latentkit.priors.prior import alpha_beta, chi_square_tails, followed_latents, set_checked
 
 __all__ = ["Empirical"]
 
@@ -118,7 +118,7 @@ class Empirical:
 
     def _components(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log joint density and the squared Mahalanobis distance, (N, K) each."""
-        z = as_latents(z, self.dim).double().cpu()
+        z = followed_latents(z, self.dim)
         squared = torch.stack(
             [
                 torch.linalg.solve_triangular(scale, (z - mean).T, upper=False).square().sum(0)
@@ -130,7 +130,7 @@ class Empirical:
         return self.weights.log() - log_scale - 0.5 * squared, squared
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return the log density (N,) float64 of latents (N, D)."""
+        """Return the log density (N,) float64 of latents (N, D), with a gradient if they need one."""
         return self._components(z)[0].logsumexp(1)
 
     def typicality(self, z: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class Empirical:
 
         Exact for one component, and for components that do not overlap.
         """
-        joint, squared = self._components(z)
+        joint, squared = self._components(as_latents(z, self.dim))
         nearest = squared.gather(1, joint.argmax(1, keepdim=True))[:, 0]
         return chi_square_tails(nearest.numpy(), self.dim)
 

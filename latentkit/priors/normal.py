@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentkit import streams
 from latentkit.checks import as_count, as_latents, as_number
-from latentkit.priors.prior import alpha_beta, chi_square_tails, set_checked
+from latentkit.priors.prior import alpha_beta, chi_square_tails, followed_latents, set_checked
 
 __all__ = ["Normal"]
 
@@ -49,8 +49,8 @@ class Normal:
         return torch.from_numpy(z).to(torch.float32)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return the log density (N,) float64 of latents (N, D)."""
-        u = (as_latents(z, self.dim).double().cpu() - self.mean) / self.std
+        """Return the log density (N,) float64 of latents (N, D), with a gradient if they need one."""
+        u = (followed_latents(z, self.dim) - self.mean) / self.std
         return -0.5 * u.square().sum(1) - self.dim * (math.log(self.std) + 0.5 * math.log(2 * math.pi))
 
     def typicality(self, z: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentkit.checks import as_latents
 from latentkit.errors import ArgumentError
 
-__all__ = ["Prior", "alpha_beta", "chi_square_tails", "set_checked"]
+__all__ = ["Prior", "alpha_beta", "chi_square_tails", "followed_latents", "set_checked"]
 
 
 @runtime_checkable
@@ -29,7 +30,7 @@ class Prior(Protocol):
         ...
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return the log density (N,) float64 of latents (N, D)."""
+        """Return the log density (N,) float64 of latents (N, D), with a gradient if they need one."""
         ...
 
     def typicality(self, z: Tensor) -> Tensor:
@@ -52,6 +53,12 @@ class Prior(Protocol):
             (..., D): distributed as the prior when the z_k are independent draws from it.
         """
         ...
+
+
+def followed_latents(z: Tensor, dim: int) -> Tensor:
+    """Return checked latents (N, D) as float64 on the CPU; their gradient, if they need one, goes on."""
+    checked = as_latents(z, dim)
+    return (z if isinstance(z, Tensor) and z.requires_grad else checked).double().cpu()
 
 
 def set_checked(prior: Any, **values: Any) -> None:

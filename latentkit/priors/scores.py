@@ -5,13 +5,14 @@ import math
 import torch
 from torch import Tensor
 
+from latentkit.errors import ArgumentError
 from latentkit.priors.empirical import Empirical
 from latentkit.priors.normal import Normal
 from latentkit.priors.prior import Prior
 from latentkit.priors.sphere import Sphere
 from latentkit.priors.uniform import Uniform
 
-__all__ = ["normal_scores"]
+__all__ = ["from_normal_scores", "normal_scores", "score_energy"]
 
 
 def normal_scores(prior: Prior, z: Tensor) -> Tensor:
@@ -34,3 +35,44 @@ def normal_scores(prior: Prior, z: Tensor) -> Tensor:
         flat = (z - mean.to(z.device)).reshape(-1, prior.dim).T
         return torch.linalg.solve_triangular(factor, flat, upper=False).T.reshape(z.shape)
     return z
+
+
+def from_normal_scores(prior: Prior, u: Tensor) -> Tensor:
+    """Return the latents (..., D) with normal scores u (..., D), float64: `normal_scores` undone, differentiably.
+
+    All of u is allowed: a uniform prior's latents stay within its bounds, and on a sphere the direction counts.
+    """
+    u = u.double()
+    if isinstance(prior, Normal):
+        return prior.mean + prior.std * u
+    if isinstance(prior, Uniform):
+        return prior.low + (prior.high - prior.low) * torch.special.ndtr(u)
+    if isinstance(prior, Sphere):
+        return prior.radius * u / u.norm(dim=-1, keepdim=True)
+    if isinstance(prior, Empirical):
+        mean, covariance = prior._mixed
+        return mean.to(u.device) + u @ torch.linalg.cholesky(covariance).to(u.device).T
+    return u
+
+
+def score_energy(prior: Prior, u: Tensor) -> Tensor:
+    """Return the negative log density (N,) float64 of normal scores u (N, D), up to a constant, differentiably.
+
+    Scores with this density give latents with the prior's, by `from_normal_scores`. The scores are standard normal
+    but for a mixture, which is only whitened, and for a prior that latentkit does not know, whose scores are its
+    latents: there the prior's own density counts.
+
+    Raises:
+        ArgumentError: if the prior's `log_prob` keeps no gradient where one is needed.
+    """
+    u = u.double()
+    known = isinstance(prior, Normal | Uniform | Sphere)
+    if known or (isinstance(prior, Empirical) and len(prior.weights) == 1):
+        return 0.5 * u.square().sum(-1)
+    energy = -prior.log_prob(from_normal_scores(prior, u))
+    if u.requires_grad and not energy.requires_grad:
+        raise ArgumentError(
+            f"the log_prob of {type(prior).__name__} keeps no gradient; write it in torch operations on the latents "
+            "that it is given, or use a sampler without gradients, such as rejection"
+        )
+    return energy

@@ -10,7 +10,7 @@ from torch import Tensor
 from latentkit import streams
 from latentkit.checks import as_count, as_latents, as_number
 from latentkit.errors import CurveError
-from latentkit.priors.prior import alpha_beta, set_checked
+from latentkit.priors.prior import alpha_beta, followed_latents, set_checked
 
 __all__ = ["Sphere"]
 
@@ -54,8 +54,9 @@ class Sphere:
         """Return the log density (N,) per unit of area; -inf off the sphere."""
         d = self.dim
         area = math.log(2.0) + 0.5 * d * math.log(math.pi) - math.lgamma(d / 2) + (d - 1) * math.log(self.radius)
-        on = self._on(z)
-        return torch.full((len(on),), -area, dtype=torch.float64).masked_fill(~on, -math.inf)
+        # The same everywhere, and still with a gradient, of zero, where the latents need one.
+        density = 0.0 * followed_latents(z, d).sum(1) - area
+        return density.masked_fill(~self._on(z), -math.inf)
 
     def typicality(self, z: Tensor) -> Tensor:
         """Return 1 on the sphere, where all points are alike, and 0 off it: (N,) float64."""

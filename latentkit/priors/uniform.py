@@ -10,7 +10,7 @@ from torch import Tensor
 from latentkit import streams
 from latentkit.checks import as_count, as_latents, as_number
 from latentkit.errors import ArgumentError
-from latentkit.priors.prior import alpha_beta, chi_square_tails, set_checked
+from latentkit.priors.prior import alpha_beta, chi_square_tails, followed_latents, set_checked
 
 __all__ = ["Uniform", "trapezoid_cdf", "uniform_sum_cdf"]
 
@@ -56,9 +56,10 @@ class Uniform:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log density (N,) float64 of latents (N, D); -inf outside of the support."""
-        z = as_latents(z, self.dim).double().cpu()
+        z = followed_latents(z, self.dim)
         inside = ((z >= self.low) & (z <= self.high)).all(1)
-        density = torch.full((len(z),), -self.dim * math.log(self.high - self.low), dtype=torch.float64)
+        # The same everywhere, and still with a gradient, of zero, where the latents need one.
+        density = 0.0 * z.sum(1) - self.dim * math.log(self.high - self.low)
         return density.masked_fill(~inside, -math.inf)
 
     def typicality(self, z: Tensor) -> Tensor:
