@@ -27,6 +27,8 @@ CASES = {
     "dcgan-critic": [IMAGES, {"classes": 3, "minibatch_kernels": 2}, EVERY],
     "progressive-generator": [{"latent_dim": 5, **IMAGES}, {"widest": 8}],
     "progressive-critic": [IMAGES, {"widest": 8}],
+    "residual-generator": [{"latent_dim": 5, **IMAGES}, {"classes": 3}, {"classes": 3, "virtual_batch_norm": True}],
+    "fourier-critic": [{"in_dim": 2, "waves": 4, "finest": 16, "width": 8, "depth": 2}],
 }
 WITH_CLASSES = ["mlp-generator", "conv-generator", "dcgan-generator"]
 PLAIN = {name: cases[0] for name, cases in CASES.items()}
@@ -52,7 +54,7 @@ def normals(*shape, seed=0):
 def inputs(name, n=6, seed=0):
     if name.endswith("generator"):
         return normals(n, 5, seed=seed)
-    return normals(n, *((2,) if name.startswith("mlp") else (3, 16, 16)), seed=seed).clamp(-1, 1)
+    return normals(n, *((2,) if name.startswith(("mlp", "fourier")) else (3, 16, 16)), seed=seed).clamp(-1, 1)
 
 
 def labels(settings, n=6):

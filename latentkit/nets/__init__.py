@@ -12,8 +12,10 @@ from latentkit.nets.classifier import ConvClassifier, MLPClassifier
 from latentkit.nets.conv import ConvCritic, ConvGenerator
 from latentkit.nets.dcgan import DCGANCritic, DCGANGenerator
 from latentkit.nets.encoders import ConvEncoder, MLPEncoder
+from latentkit.nets.fourier import FourierCritic
 from latentkit.nets.mlp import MLPCritic, MLPGenerator
 from latentkit.nets.progressive import ProgressiveCritic, ProgressiveGenerator
+from latentkit.nets.residual import ResidualGenerator
 
 __all__ = [
     "NETWORKS",
@@ -23,12 +25,14 @@ __all__ = [
     "ConvGenerator",
     "DCGANCritic",
     "DCGANGenerator",
+    "FourierCritic",
     "MLPClassifier",
     "MLPCritic",
     "MLPEncoder",
     "MLPGenerator",
     "ProgressiveCritic",
     "ProgressiveGenerator",
+    "ResidualGenerator",
     "build",
 ]
 
@@ -45,6 +49,8 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "dcgan-critic": DCGANCritic,
     "progressive-generator": ProgressiveGenerator,
     "progressive-critic": ProgressiveCritic,
+    "residual-generator": ResidualGenerator,
+    "fourier-critic": FourierCritic,
 }
 
 

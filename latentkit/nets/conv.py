@@ -9,6 +9,7 @@ References:
     generative adversarial networks".
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import ClassVar
 
@@ -76,16 +77,25 @@ class ConvGenerator(nn.Module):
         norm = VirtualBatchNorm2d if virtual_batch_norm else nn.BatchNorm2d
         maps = maps_by_side(size, width)
         self.start = self._start(latent_dim + classes, maps[0])
-        self.start_norm = nn.Sequential(norm(maps[0]), nn.ReLU())
-        blocks: list[nn.Module] = []
-        for before, after in pairwise(maps):
-            blocks += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False), norm(after), nn.ReLU()]
-        self.blocks = nn.Sequential(*blocks)
+        self.start_norm, self.blocks = self._doublings(maps, norm)
         self.to_image = nn.ConvTranspose2d(maps[-1], channels, 4, stride=2, padding=1)
 
     def _start(self, inputs: int, channels: int) -> nn.Module:
         """Return the layer from (N, inputs) to maps (N, channels, 4, 4), or those flattened."""
         return nn.Linear(inputs, channels * START**2, bias=False)
+
+    def _doublings(self, maps: list[int], norm: Callable[[int], nn.Module]) -> tuple[nn.Module, nn.Module]:
+        """Return what keeps the shape of the first maps (N, maps[0], 4, 4), and what doubles their side to size / 2.
+
+        Args:
+            maps: channels of the maps of side 4, 8, ... up to size / 2.
+            norm: makes the normalisation of so many channels.
+        """
+        start_norm = nn.Sequential(norm(maps[0]), nn.ReLU())
+        blocks: list[nn.Module] = []
+        for before, after in pairwise(maps):
+            blocks += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False), norm(after), nn.ReLU()]
+        return start_norm, nn.Sequential(*blocks)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return images (N, channels, size, size) in [-1, 1] for latents (N, latent_dim).
