@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentkit.calibration import Calibration
 from latentkit.style import ACCENT, COLOURS, GROUND, MUTED, SCALE, drawing, figure_rgb, new_axes
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
+
+#: Standard errors to either side of a 95% interval.
+WILSON = 1.96
 
 #: Places that a marker leaves behind it.
 TRAIL = 12
@@ -53,15 +57,32 @@ def histogram_picture(groups: Mapping[str, Array], *, x_label: str, bins: int = 
         return figure_rgb(figure)
 
 
-def reliability_picture(bins: Array) -> Image:
-    """Draw predicted against observed shares, (B, 3) with counts, as (H, W, 3)."""
+def reliability_picture(calibration: Calibration) -> Image:
+    """Draw how far calibrated probabilities come true, over a histogram of them, as (H, W, 3).
+
+    Of the samples in each tenth of the predictions, the share that was real, with its 95% interval.
+
+    References:
+        Wilson (1927), "Probable inference, the law of succession, and statistical inference": the interval.
+    """
+    predicted, share, count = calibration.reliability.numpy().T
+    middle = (share + WILSON**2 / (2.0 * count)) / (1.0 + WILSON**2 / count)
+    half = np.sqrt(share * (1.0 - share) / count + (WILSON / (2.0 * count)) ** 2) * WILSON / (1.0 + WILSON**2 / count)
+    figures = f"Z {round(calibration.z, 2) + 0.0:.2f}, ECE {calibration.ece:.4f} (chance {calibration.ece_floor:.4f})"
+    title = f"{calibration.verdict}: AUC {calibration.auc:.3f}\n{calibration.method} calibration, {figures}"
     with drawing():
-        figure, axes = new_axes(440, 400, x="predicted probability", y="share that was real", equal=True)
+        figure, axes = new_axes(440, 520, y="share that was real", title=title)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle="--")
-        axes.plot(bins[:, 0], bins[:, 1], color=COLOURS[0])
-        axes.scatter(bins[:, 0], bins[:, 1], s=200.0 * bins[:, 2] / bins[:, 2].max() + 8.0, color=COLOURS[0], zorder=3)
-        axes.set_xlim(-0.04, 1.04)
-        axes.set_ylim(-0.04, 1.04)
+        axes.plot(predicted, share, color=COLOURS[0])
+        axes.vlines(predicted, middle - half, middle + half, color=COLOURS[0], linewidth=1.2)
+        axes.scatter(predicted, share, s=18.0, color=COLOURS[0], zorder=3)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.04, 1.04))
+        rows = figure.add_gridspec(2, 1, height_ratios=(3.0, 1.0))
+        axes.set_subplotspec(rows[0])
+        axes.tick_params(labelbottom=False)
+        below = figure.add_subplot(rows[1], sharex=axes)
+        below.bar(np.minimum(np.floor(predicted * 10.0), 9.0) / 10.0 + 0.05, count, width=0.096, color=COLOURS[0])
+        below.set(xlabel="predicted probability of being real", ylabel="samples")
         return figure_rgb(figure)
 
 

@@ -8,9 +8,12 @@ from torch import nn
 
 import latentkit as lk
 from latentkit.calibration import calibrate_logits
+from latentkit.calibration.measures import measured
 from latentkit.errors import ArgumentError, LatentkitError, NonFiniteError, ShapeError
+from latentkit.plots import reliability_picture
+from latentkit.protocols import evaluating, place_of
 
-METHODS = [None, "isotonic", "logistic"]
+METHODS = [None, "isotonic", "logistic", "beta"]
 
 
 def gaussians(n, gap, *, slope=1.0, offset=0.0, seed=0):
@@ -36,7 +39,7 @@ def test_calibrated_logits_are_the_true_ratio_of_two_gaussians(method, slope, of
     fit = calibrate_logits(*gaussians(8000, gap, slope=slope, offset=offset), method=method)
     x = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64)
     logits = slope * gap * x + offset
-    tolerance = 0.35 if fit.method == "isotonic" else 0.12
+    tolerance = {"isotonic": 0.35, "beta": 0.16, "logistic": 0.12}[fit.method]
     assert (fit.density_ratio(logits).log() - gap * x).abs().max() < tolerance * gap
     assert (fit.probability(logits) - torch.sigmoid(gap * x)).abs().max() < (0.08 if fit.method == "isotonic" else 0.03)
     assert fit.auc == pytest.approx(stats.norm.cdf(gap / math.sqrt(2)), abs=0.015)
@@ -56,17 +59,66 @@ def test_the_raw_z_statistic_is_standard_normal_for_calibrated_logits():
     assert calibrate_logits(*gaussians(1000, 1.5, offset=-3.0)).z_raw > 5
 
 
-def test_the_better_method_is_chosen():
-    """A logistic curve for Gaussian logits, an isotonic one where logits are bent beyond it."""
-    real, fake = gaussians(4000, 2.0)
-    assert calibrate_logits(real, fake).method == "logistic"
+def bent(x, below, above):
+    """Logits whose slope is 1 / below under 0 and 1 / above over it, joined smoothly."""
+    v = torch.linspace(-60, 60, 200_001, dtype=torch.float64)
+    log_ratio = above * torch.nn.functional.softplus(v) - below * torch.nn.functional.softplus(-v)
+    return torch.from_numpy(np.interp(x.numpy(), log_ratio.numpy(), v.numpy()))
 
-    def bent(x):
-        return torch.where(x > 0, 40 * x, x)
 
-    fit = calibrate_logits(bent(real), bent(fake))
-    assert fit.method == "isotonic"
-    assert fit.brier <= calibrate_logits(bent(real), bent(fake), method="logistic").brier
+@pytest.mark.parametrize(("below", "above"), [(3.0, 0.4), (0.4, 3.0)])
+def test_beta_is_right_where_logistic_is_wrong(below, above):
+    """A critic that is too sure on one side only; the log ratio that it was bent from is known."""
+    real, fake = gaussians(8000, 2.0)
+    truth = torch.linspace(-4, 4, 41, dtype=torch.float64)
+    fits = {m: calibrate_logits(bent(real, below, above), bent(fake, below, above), method=m) for m in METHODS[1:]}
+    error = {m: (fit.log_ratio(bent(truth, below, above)) - truth).abs().mean() for m, fit in fits.items()}
+    # Its joint lies at the median and is one standard deviation wide, here neither the bend's place nor its width.
+    assert error["beta"] < 0.5
+    assert error["beta"] < 0.6 * error["logistic"]
+    assert error["isotonic"] < 0.25
+    assert fits["beta"].log_loss < fits["logistic"].log_loss - 0.005
+    a, b = fits["beta"].coefficients[:2]
+    assert (a > b) == (below > above)
+
+
+@pytest.mark.parametrize("kind", ["straight", "bent", "stepped"])
+def test_the_method_of_the_smallest_log_loss_is_chosen(kind):
+    logits = {
+        "straight": lambda x: x,
+        "bent": lambda x: bent(x, 3.0, 0.4),
+        "stepped": lambda x: torch.where(x > 0, 40 * x, x) + 300 * (x > 2),
+    }[kind]
+    real, fake = map(logits, gaussians(4000, 2.0))
+    losses = {m: calibrate_logits(real, fake, method=m).log_loss for m in METHODS[1:]}
+    fit = calibrate_logits(real, fake)
+    assert fit.method == min(losses, key=losses.get)
+    assert fit.log_loss == min(losses.values())
+    assert (
+        fit.method in {"straight": ("logistic", "beta"), "bent": ("isotonic", "beta"), "stepped": ("isotonic",)}[kind]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_no_curve_falls(method):
+    """A critic that ranks the wrong way round is not turned round: it says nothing."""
+    real, fake = gaussians(500, 2.0)
+    fit = calibrate_logits(-real, -fake, method=method)
+    p = fit.probability(torch.linspace(-20, 20, 101))
+    assert (p.diff() >= 0).all()
+    torch.testing.assert_close(p, torch.full((101,), 0.5).double(), atol=0.15 if method == "isotonic" else 1e-6, rtol=0)
+
+
+def test_a_beta_curve_drops_the_side_that_would_fall():
+    """Below the median the share of real samples falls with the logit; above it, it rises."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, 20_000)
+    is_real = rng.random(20_000) < 1 / (1 + np.exp(-np.where(x > 0, 4 * x - 1, -x - 1)))
+    fit = calibrate_logits(torch.from_numpy(x[is_real]), torch.from_numpy(x[~is_real]), method="beta")
+    a, b = fit.coefficients[:2]
+    assert a == 0
+    assert b > 1
+    assert (fit.probability(torch.linspace(-9, 9, 99)).diff() > 0).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -112,6 +164,28 @@ def test_reliability_is_the_share_of_real_samples_in_each_bin():
     assert ((predicted - share).abs() < 5 * (0.25 / count).sqrt()).all()
     assert (predicted.diff() > 0).all()
     assert fit.ece == pytest.approx((count * (predicted - share).abs()).sum().item() / 8000)
+
+
+@pytest.mark.parametrize("count", [40, 400, 8000])
+def test_the_noise_floor_is_what_perfect_probabilities_show(count):
+    rng = np.random.default_rng(4)
+    p = rng.beta(0.6, 1.0, count).clip(1e-3, 1 - 1e-3)
+    trials = [measured(p, (rng.random(count) < p).astype(float)) for _ in range(300)]
+    assert np.mean([t.ece for t in trials]) == pytest.approx(trials[0].ece_floor, rel=0.06)
+    assert np.std([t.z for t in trials]) == pytest.approx(1.0, abs=0.15)
+    assert np.mean([t.log_loss for t in trials]) == pytest.approx(stats.bernoulli(p).entropy().mean(), rel=0.03)
+
+
+def test_fresh_samples_confirm_a_calibration_and_refute_a_wrong_one():
+    fit = calibrate_logits(*gaussians(8000, 2.0))
+    fresh = fit.measured(*gaussians(4000, 2.0, seed=5))
+    assert abs(fresh.z) < 3
+    assert fresh.ece < 2.5 * fresh.ece_floor
+    assert fresh.brier == pytest.approx(true_brier(2.0), abs=0.01)
+    off = fit.measured(*gaussians(4000, 2.0, offset=1.0, seed=5))
+    assert off.z < -5
+    assert off.ece > 3 * off.ece_floor
+    assert off.log_loss > fresh.log_loss
 
 
 @pytest.mark.parametrize(
@@ -163,7 +237,7 @@ def test_a_constant_critic_says_nothing(method, value):
 def test_a_perfect_critic_stays_finite(method):
     fit = calibrate_logits(torch.full((50,), 80.0), torch.full((50,), -80.0), method=method)
     assert fit.auc == 1
-    for figure in (fit.brier, fit.ece, fit.z, fit.z_raw):
+    for figure in (fit.log_loss, fit.brier, fit.ece, fit.ece_floor, fit.z, fit.z_raw):
         assert math.isfinite(figure)
     assert fit.density_ratio(torch.tensor([-80.0, 80.0])).isfinite().all()
 
@@ -229,9 +303,9 @@ def first(x):
         (lambda: lk.calibrate(first, X, torch.zeros(30, 3)), ShapeError, r"one shape, got \(2,\) and \(3,\)"),
         (lambda: lk.calibrate(first, X, "x"), ShapeError, "generated samples must be a tensor of floats, got str"),
         (
-            lambda: lk.calibrate(first, X, X, method="beta"),
+            lambda: lk.calibrate(first, X, X, method="gamma"),
             ArgumentError,
-            "method must be one of isotonic, logistic; got 'beta'",
+            "method must be one of isotonic, logistic, beta; got 'gamma'",
         ),
         (lambda: lk.calibrate(first, X, X, batch_size=0), ArgumentError, "batch_size must be a whole number"),
         (lambda: calibrate_logits(X, X), ShapeError, r"logits must be \(M,\), got \(30, 2\) and \(30, 2\)"),
@@ -248,3 +322,68 @@ def test_calibrating_is_calibrating_the_scores(draw):
     real, fake = draw(60, 2) + 1, draw(80, 2, seed=1)
     assert lk.calibrate(first, real, fake).knots.equal(calibrate_logits(real[:, 0], fake[:, 0]).knots)
     assert lk.calibrate(first, real.tolist(), fake.numpy()).auc == lk.calibrate(first, real, fake).auc
+
+
+# ---- the calibrated critic
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("double", [False, True])
+def test_the_calibrated_critic_says_what_the_calibration_says(method, double, draw):
+    real, fake = draw(300, 12) + 0.5, draw(300, 12, seed=1)
+    critic = Critic().double() if double else Critic()
+    fit = lk.calibrate(critic, real, fake, method=method)
+    ratio = fit.applied(critic)
+    x = torch.cat([real, fake, 30 * fake, torch.zeros(1, 12)])
+    logits = lk.score(critic, x)
+    torch.testing.assert_close(torch.sigmoid(lk.score(ratio, x)).double(), fit.probability(logits), atol=1e-6, rtol=0)
+    torch.testing.assert_close(lk.score(ratio, x).exp().double(), fit.density_ratio(logits), atol=1e-4, rtol=1e-4)
+    assert place_of(ratio) == place_of(critic)
+    assert isinstance(ratio, lk.Critic)
+    critic.train()
+    with evaluating(ratio):
+        assert not critic.training
+        assert ratio(x.to(place_of(ratio)[1])).dtype == place_of(critic)[1]
+    assert critic.training
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_the_calibrated_critic_is_followed_back_to_the_samples(method):
+    """The gradient is the slope of the log ratio; a smooth curve has one even where the critic is sure."""
+    fit = calibrate_logits(*gaussians(1000, 2.0), method=method)
+    ratio = fit.applied(first)
+    x = torch.tensor([[-60.0], [-3.1], [-0.7], [0.4], [2.9], [60.0]], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(ratio(x).sum(), x)
+    step = 1e-5
+    with torch.no_grad():
+        wanted = (ratio(x + step) - ratio(x - step)) / (2 * step)
+    torch.testing.assert_close(slope[:, 0], wanted, atol=1e-6, rtol=1e-5)
+    assert (slope >= 0).all()
+    if method != "isotonic":
+        assert (slope > 0).all()
+        assert torch.autograd.gradcheck(ratio, x)
+
+
+def test_calibrated_half_precision_logits_are_single(draw):
+    fit = calibrate_logits(*gaussians(300, 2.0))
+    assert fit.applied(first)(draw(5, 2).bfloat16()).dtype == torch.float32
+
+
+def test_a_calibrated_critic_wants_one_logit_a_sample():
+    ratio = calibrate_logits(*gaussians(30, 2.0)).applied(lambda x: x)
+    with pytest.raises(ShapeError, match=r"one logit a sample \(30,\), got \(30, 2\)"):
+        ratio(X)
+
+
+# ---- the picture
+
+
+def test_the_reliability_picture_shows_what_is_missed():
+    """It is drawn for one bin and for ten, and a critic that is off lies elsewhere than one that is not."""
+    pictures = [
+        reliability_picture(calibrate_logits(*logits))
+        for logits in (gaussians(400, 2.0), gaussians(400, 2.0, seed=1), (torch.zeros(30), torch.zeros(30)))
+    ]
+    assert {picture.shape for picture in pictures} == {(520, 440, 3)}
+    assert all((picture != 255).any() for picture in pictures)
+    assert len({picture.tobytes() for picture in pictures}) == 3

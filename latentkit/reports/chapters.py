@@ -86,13 +86,13 @@ def quality(study: Study, folder: Path) -> Chapter:
             f"{len(real)} held-out, {len(found)} generated, seed {study.seed}; {calibration.method} calibration",
         )
     )
-    save_png(plots.reliability_picture(calibration.reliability.numpy()), folder / "reliability.png")
+    save_png(plots.reliability_picture(calibration), folder / "reliability.png")
     figures.append(
         Figure(
             "reliability.png",
             "Reliability of the calibrated scores",
             "Of the samples that got a probability, what share was real? On the diagonal the scores mean what they "
-            "say. The larger the dot, the more samples.",
+            "say. Bars are 95% intervals; below, how many samples got which probability.",
             f"5-fold cross-validated, {calibration.count} held-out and as many generated samples of seed {study.seed}",
         )
     )
