@@ -50,7 +50,7 @@ class DataError(LatentkitError, ValueError):
 
 
 class CheckpointError(LatentkitError, ValueError):
-    """A checkpoint is damaged, newer than this library, or not a checkpoint."""
+    """A checkpoint or a saved map is damaged, newer than this library, or no such file."""
 
 
 class CriticError(LatentkitError, ValueError):

@@ -1,0 +1,359 @@
+"""The quality map: latents with their calibrated scores, its islands, and the best of it."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentkit.calibration import Calibration
+from latentkit.checks import as_count, as_latents, as_number, floating
+from latentkit.errors import ArgumentError, LabelError, ShapeError
+from latentkit.priors import Prior
+from latentkit.protocols import Critic, Generator
+from latentkit.quality.chart import GRAPH_LIMIT, NUMBERS, Chart, chosen, features_of, places_of
+from latentkit.quality.islands import Islands, apportion, find_islands
+from latentkit.quality.scoring import Features, featured, scored_samples
+from latentkit.quality.stored import write_map
+
+__all__ = ["QualityMap"]
+
+#: Latents that are drawn at once: bounds the memory, changes nothing.
+BLOCK = 2**16
+
+#: Share of the held-out real samples that the default threshold calls bad.
+REAL_BELOW = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class QualityMap:
+    """Latents with their calibrated scores.
+
+    A map of draws holds their numbers, not the latents: some 40 bytes a latent in any dimension.
+
+    Attributes: `prior`; `seed` of the draw; `index` (N,) long, the latents' numbers in the seed's draw; `given` (N, D),
+    the latents themselves where they are no draws, else None; `logits` (N,) of the critic; `probability` (N,) that
+    the sample is real, real and generated being equally frequent; `density_ratio` (N,), p_real / p_model;
+    `typicality` (N,) under the prior; `calibration`, how the scores came about; `real_logits` (M,) of held-out real
+    samples, maybe none; `chart`, some of the latents with their samples' features, or None; `places` (N,) int32, the
+    row of the chart whose sample is nearest to each latent's.
+    """
+
+    prior: Prior
+    seed: int
+    index: Tensor
+    given: Tensor | None
+    logits: Tensor
+    probability: Tensor
+    density_ratio: Tensor
+    typicality: Tensor
+    calibration: Calibration
+    real_logits: Tensor
+    chart: Chart | None = None
+    places: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Return how many latents the map holds."""
+        return len(self.index)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the critic is worth believing, in one sentence."""
+        return f"{self.calibration.verdict}: {self.calibration.explanation}"
+
+    @property
+    def latents(self) -> Tensor:
+        """The latents (N, D); draws are drawn anew each time, so keep them if you need them often."""
+        return self.latents_of(torch.arange(len(self)))
+
+    @property
+    def threshold(self) -> float:
+        """The probability that all but 5 % of the held-out real samples reach: from here on a latent counts as good.
+
+        Raises:
+            ArgumentError: if the map does not know the scores of real samples.
+        """
+        if not len(self.real_logits):
+            raise ArgumentError(
+                "this map does not know how real samples score; say from which probability on: threshold="
+            )
+        return float(self.calibration.probability(self.real_logits).quantile(REAL_BELOW))
+
+    @classmethod
+    def of(
+        cls,
+        prior: Prior,
+        latents: Tensor,
+        logits: Tensor,
+        calibration: Calibration,
+        seed: int,
+        *,
+        real_logits: Tensor | None = None,
+    ) -> "QualityMap":
+        """Return the map of given latents (N, D), such as 0 to N - 1 of a seed, whose samples have logits (N,)."""
+        return cls(
+            prior=prior,
+            seed=seed,
+            index=torch.arange(len(latents)),
+            given=latents,
+            logits=logits,
+            probability=calibration.probability(logits),
+            density_ratio=calibration.density_ratio(logits),
+            typicality=prior.typicality(latents),
+            calibration=calibration,
+            real_logits=torch.empty(0) if real_logits is None else real_logits,
+        )
+
+    def latents_of(self, rows: Tensor) -> Tensor:
+        """Return the latents (M, D) of some rows (M,) long, in their order, drawing little else."""
+        if self.given is not None:
+            return self.given[rows]
+        wanted = self.index[rows]
+        found = torch.empty((len(wanted), self.prior.dim))
+        order = wanted.argsort()
+        blocks = torch.div(wanted[order], BLOCK, rounding_mode="floor").unique_consecutive(return_counts=True)[1]
+        for part in order.split(blocks.tolist()):
+            first, last = int(wanted[part[0]]), int(wanted[part[-1]])
+            drawn = self.prior.sample(last - first + 1, seed=self.seed, start=first)
+            found[part] = drawn[wanted[part] - first]
+        return found
+
+    def rows(self, index: Tensor) -> "QualityMap":
+        """Return the map of the latents at `index` (M,), in that order; its chart stays the same."""
+        return replace(
+            self,
+            index=self.index[index],
+            given=None if self.given is None else self.given[index],
+            logits=self.logits[index],
+            probability=self.probability[index],
+            density_ratio=self.density_ratio[index],
+            typicality=self.typicality[index],
+            places=None if self.places is None else self.places[index],
+        )
+
+    def above(self, probability: float) -> "QualityMap":
+        """Return the latents whose probability is at least `probability`, in the map's order."""
+        threshold = as_number(probability, "probability", least=0.0, most=1.0)
+        return self.rows((self.probability >= threshold).nonzero()[:, 0])
+
+    def top(self, fraction: float) -> "QualityMap":
+        """Return the best `fraction` of the latents, best first; at least one.
+
+        The best few per cent may all be alike: see `top_balanced`.
+
+        Raises:
+            ArgumentError: if the fraction is not above 0 and at most 1.
+        """
+        return self.rows(self._ranked()[: self._count(fraction)])
+
+    def top_balanced(self, fraction: float, islands: Islands | None = None) -> "QualityMap":
+        """Return the best latents of each island, in proportion to its share, best first overall.
+
+        As many as `top(fraction)` gives, or all that lie on islands if these are fewer.
+
+        Args:
+            fraction: of the map's latents, above 0 and at most 1.
+            islands: of this map; by default those at the default threshold.
+
+        Raises:
+            ArgumentError: if the fraction is out of range, or there are no islands.
+        """
+        islands = self.islands() if islands is None else islands
+        return self.top_weighted(fraction, islands, islands.count)
+
+    def top_weighted(self, fraction: float, islands: Islands, weights: Tensor) -> "QualityMap":
+        """Return the best latents of each island, as many of each as its weight says, best first overall.
+
+        Args:
+            fraction: of the map's latents, above 0 and at most 1.
+            islands: of this map.
+            weights: (K,), one an island, not negative; only their proportions count. An island with fewer latents
+                gives all that it has, and the others fill up.
+
+        Raises:
+            ArgumentError: if the fraction is out of range, there are no islands, or a weight is negative.
+            ShapeError: if there is not one weight an island, or the islands are of another map.
+        """
+        if len(islands.labels) != len(self):
+            raise ShapeError(f"the islands are those of {len(islands.labels):,} latents, this map has {len(self):,}")
+        weights = floating(weights, "weights").double()
+        if weights.shape != (len(islands),):
+            raise ShapeError(f"weights must be one an island, ({len(islands)},), got {tuple(weights.shape)}")
+        if not len(islands) or not bool((weights >= 0).all()) or not 0.0 < float(weights.sum()) < float("inf"):
+            raise ArgumentError(
+                f"there must be an island, and weights at least 0 and not all 0, got {weights.tolist()}; "
+                f"{islands.summary}"
+            )
+        quota = apportion(self._count(fraction), weights, islands.count)
+        ranked = self._ranked()
+        islanded = islands.labels[ranked]
+        parts = [(islanded == k).nonzero()[: int(quota[k]), 0] for k in range(len(islands))]
+        return self.rows(ranked[torch.cat(parts).sort().values])
+
+    def islands(
+        self, threshold: float | None = None, *, least: int | None = None, labels: Tensor | None = None
+    ) -> Islands:
+        """Return the connected components of the good region, on the nearest-neighbour graph of the charted samples.
+
+        A latent that is not charted lies where the charted one with the nearest sample does, or, if that one is bad,
+        where the nearest good one along the graph does.
+
+        Args:
+            threshold: the probability from which a latent counts as good, 0 to 1; by default `self.threshold`.
+            least: fewest charted latents of an island; by default one more than a point has neighbours.
+            labels: (N,) class numbers of the latents, for the make-up of each island.
+
+        Raises:
+            ArgumentError: if the map has no chart, or an argument is out of range.
+            LabelError: if there is not one label a latent.
+        """
+        chart, places = self._charted()
+        threshold = self.threshold if threshold is None else as_number(threshold, "threshold", least=0.0, most=1.0)
+        least = chart.graph.k + 1 if least is None else as_count(least, "least")
+        if labels is not None:
+            labels = torch.as_tensor(labels).long().cpu()
+            if labels.shape != (len(self),) or bool((labels < 0).any()):
+                raise LabelError(f"labels must be one class number a latent, ({len(self)},), got {tuple(labels.shape)}")
+        good = chart.probability >= threshold
+        found = chart.graph.components(good, least=least)
+        nearest = chart.graph.nearest_kept(found >= 0)
+        found = torch.where(~good & (nearest >= 0), found[nearest], found)
+        lying = torch.where(self.probability >= threshold, found[places.long()], -1)
+        return find_islands(lying, self.probability, threshold, least, places, chart.features, labels)
+
+    def bottleneck(self, i: Tensor | int, j: Tensor | int) -> Tensor:
+        """Return how good all samples on the best way between latents can be: the largest least probability.
+
+        Ways lead over the charted samples, each a neighbour of the next. Two latents have a bottleneck of at least p
+        exactly if they hang together in the region above p, so that it is how high a tide parts them.
+
+        Args:
+            i: (M,) rows of the map, or one.
+            j: (M,) rows of the map, or one.
+
+        Returns:
+            (M,) float64 probabilities; NaN where no chain of charted samples leads from one to the other, so that
+            nothing is known: chart more latents.
+
+        Raises:
+            ArgumentError: if the map has no chart, or has no such row.
+        """
+        chart, places = self._charted()
+        a, b = torch.broadcast_tensors(*(torch.atleast_1d(torch.as_tensor(rows)).long() for rows in (i, j)))
+        for rows in (a, b):
+            if len(rows) and not -len(self) <= int(rows.min()) <= int(rows.max()) < len(self):
+                raise ArgumentError(
+                    f"rows must lie in 0 to {len(self) - 1}, got {int(rows.min())} to {int(rows.max())}"
+                )
+        found = chart.graph.bottleneck(chart.probability, places[a].long(), places[b].long())
+        ends = torch.minimum(self.probability[a], self.probability[b])
+        return torch.where(found.isinf(), torch.nan, torch.where(a == b, ends, torch.minimum(found, ends)))
+
+    def charted(
+        self,
+        generator: Generator,
+        *,
+        features: Features | None = None,
+        graph_limit: int = GRAPH_LIMIT,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> "QualityMap":
+        """Return this map with a chart, on which islands, bottlenecks and routes are found.
+
+        Args:
+            generator: the model whose map this is.
+            features: samples (B, *S) to features (B, F), whose Euclidean distance says how alike samples are; by
+                default all numbers of a sample.
+            graph_limit: how many latents to chart, at most; fewer where their features would have more than 2**26
+                numbers. If there are more, good ones come first but for half of the places; every other latent is
+                told which charted sample its own is nearest to, which takes a second pass over all.
+            batch_size: latents a call.
+            progress: show a progress bar on standard error.
+
+        Raises:
+            ArgumentError: if `graph_limit` is not a whole number of at least 1.
+            ShapeError: if `features` does not return one row a sample.
+        """
+        limit = as_count(graph_limit, "graph_limit")
+        good = self.probability >= self.threshold if len(self.real_logits) else torch.ones(len(self), dtype=torch.bool)
+        probe = features_of(generator, self.latents_of(torch.arange(1)), features, batch_size=1)
+        picked = chosen(good, min(limit, max(NUMBERS // probe.shape[1], 1)))
+        found = features_of(generator, self.latents_of(picked), features, batch_size=batch_size)
+        return self._with_chart(picked, found, generator, features, batch_size, progress)
+
+    def _with_chart(
+        self,
+        picked: Tensor,
+        found: Tensor,
+        generator: Generator,
+        features: Features | None,
+        batch_size: int,
+        progress: bool,
+    ) -> "QualityMap":
+        """Return this map with a chart of the rows `picked` (G,), whose samples have the features `found` (G, F)."""
+        chart = Chart(self.prior, self.latents_of(picked), found, self.probability[picked], features is not None)
+        places = places_of(
+            chart, picked, len(self), self.latents_of, generator, features, batch_size=batch_size, progress=progress
+        )
+        return replace(self, chart=chart, places=places)
+
+    def scored(
+        self,
+        generator: Generator,
+        critic: Critic,
+        latents: Tensor,
+        *,
+        features: Features | None = None,
+        batch_size: int = 64,
+    ) -> "QualityMap":
+        """Return the map of new latents (M, D), scored as these were, on the same chart.
+
+        Args:
+            generator: the model whose map this is.
+            critic: the one that scored it.
+            latents: (M, D).
+            features: what this map was charted with, if anything.
+            batch_size: latents a call.
+
+        Raises:
+            ShapeError: if the latents are not (M, D) with the prior's D.
+            NonFiniteError: if a latent or a logit is not finite.
+            ArgumentError: if the features are not those of the chart.
+        """
+        latents = as_latents(latents, self.prior.dim)
+        logits, places = [], []
+        for batch, found in scored_samples(generator, critic, latents, batch_size=batch_size):
+            logits.append(found)
+            if self.chart is not None:
+                places.append(self.chart.nearest(featured(batch, features)))
+        made = QualityMap.of(
+            self.prior, latents.cpu(), torch.cat(logits), self.calibration, self.seed, real_logits=self.real_logits
+        )
+        return replace(made, chart=self.chart, places=torch.cat(places) if places else None)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the map as one `.npz`, which `load_quality` reads, and return the path.
+
+        For other readers it holds `latents`, `index`, `logits`, `probability`, `density_ratio`, `typicality`, `seed`
+        and `verdict` as well. Latents are written block by block.
+        """
+        blocks = (self.latents_of(rows) for rows in torch.arange(len(self)).split(BLOCK))
+        return write_map(self, (len(self), self.prior.dim), blocks, path)
+
+    def _count(self, fraction: float) -> int:
+        fraction = as_number(fraction, "fraction", least=0.0, most=1.0, open_least=True)
+        return max(1, round(fraction * len(self)))
+
+    def _ranked(self) -> Tensor:
+        """Return the rows (N,), best first: by probability, and by logit where the calibration makes no difference."""
+        order = torch.argsort(self.logits, descending=True, stable=True)
+        return order[torch.argsort(self.probability[order], descending=True, stable=True)]
+
+    def _charted(self) -> tuple[Chart, Tensor]:
+        if self.chart is None or self.places is None:
+            raise ArgumentError(
+                "this map has no chart, so it does not know which samples are alike; make it with "
+                "quality_map(..., graph_limit=20_000), or take quality.charted(generator)"
+            )
+        return self.chart, self.places
