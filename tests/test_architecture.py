@@ -23,13 +23,16 @@ LAYERS = [
     ["priors"],
     ["protocols"],
     ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"],
+    ["graphs"],
     ["nets"],
     ["checkpoint", "adapters"],
     ["conditional"],
+    ["calibration", "support"],
     ["sampling"],
-    ["calibration"],
-    ["quality"],
-    ["geometry", "inversion", "metrics", "projection"],
+    ["smoothing", "opinions", "geometry", "inversion", "metrics", "projection"],
+    ["holes"],
+    ["refined", "quality"],
+    ["routes"],
     ["palette", "style"],
     ["captions", "scatter"],
     ["render", "gif", "plots"],
@@ -43,7 +46,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Within a row one exception: a direction says how well it ranks.
 WITHIN = {"directions": {"roc"}}
-TENSORS_ONLY = ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"]
+TENSORS_ONLY = ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes", "graphs"]
 HEAVY = {
     "PIL",
     "datasets",

@@ -1,0 +1,99 @@
+"""Where real data lie, from the data alone: a critic that needs no training and no discriminator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentkit.checks import as_count, as_number, floating, require_finite
+from latentkit.errors import ShapeError
+from latentkit.neighbours import Neighbours
+
+__all__ = ["Features", "Support", "fit_support", "flat"]
+
+#: Samples (N, *S) to what is compared, (N, F).
+Features = Callable[[Tensor], Tensor]
+
+#: Fewest training samples.
+FEWEST = 50
+
+
+def flat(samples: Tensor) -> Tensor:
+    """Return samples (N, *S) as rows (N, F) of their numbers."""
+    return samples.flatten(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """A critic that is positive where the data lie: `support(x (N, *S)) -> logits (N,)`.
+
+    A sample's distance to its k-th nearest training sample is divided by the mean of the same distance of those k,
+    so that it counts in units of how far apart the data lie there; the logit is the log of what 99% of held-out real
+    samples stay below (or another share) over that ratio. So 0 is the gate, and one real sample in a hundred lies
+    outside of it. It sees neither modes nor weights: it is a gate, no density ratio.
+
+    Attributes: `neighbours`, the training samples; `reach` (N,), each one's distance to its k-th nearest; `k`;
+    `limit`, the ratio at the gate; `typical`, the distance to the nearest training sample that 99.9% of held-out real
+    samples stay below; `features`, what is compared.
+
+    References:
+        Breunig, Kriegel, Ng, Sander (2000), "LOF: identifying density-based local outliers", definitions 5 to 7; here
+        with distances where they have reachability distances.
+    """
+
+    neighbours: Neighbours
+    reach: Tensor
+    k: int
+    limit: float
+    typical: float
+    features: Features = flat
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Return logits (N,) float32 for samples (N, *S): at least 0 where data lie."""
+        return -torch.log(self._ratio(self.features(x.detach().cpu())) / self.limit).float()
+
+    def _ratio(self, rows: Tensor) -> Tensor:
+        values, indices = self.neighbours.nearest(rows.float(), self.k)
+        # A training sample with k copies has no reach; what lies on it is inside.
+        return values[:, -1].clamp(min=1e-30) / self.reach[indices].mean(1).clamp(min=1e-30)
+
+
+def fit_support(
+    train: Tensor, held_out: Tensor, *, k: int | None = None, share: float = 0.99, features: Features = flat
+) -> Support:
+    """Learn where data lie from training samples, and where to draw the line from held-out ones.
+
+    Args:
+        train: (N, *S) real samples, at least 50.
+        held_out: (M, *S) further real samples, at least 20.
+        k: which neighbour's distance counts; by default a two hundredth of N, from 5 to 30.
+        share: the share of held-out samples that lie inside, above 0 and below 1.
+        features: samples to what is compared (N, F).
+
+    Raises:
+        ShapeError: if there are too few samples.
+        ArgumentError: if k or the share is out of range.
+        NonFiniteError: if a value is not finite.
+
+    Examples:
+        >>> import latentkit as lk
+        >>> normal = lk.Normal(2)
+        >>> support = fit_support(normal.sample(1000, seed=0), normal.sample(500, seed=1))
+        >>> (support(torch.tensor([[0.0, 0.0], [9.0, 0.0]])) >= 0).tolist()
+        [True, False]
+    """
+    share = as_number(share, "share", least=0.0, most=1.0)
+    sides = []
+    for name, values, fewest in (("train", train, FEWEST), ("held_out", held_out, 20)):
+        rows = floating(values, name)
+        if rows.ndim < 2 or len(rows) < fewest:
+            raise ShapeError(f"{name} must be (N, ...) with at least {fewest} real samples, got {tuple(rows.shape)}")
+        sides.append(require_finite(features(rows.detach().cpu()), name).float())
+    known, held = sides
+    k = min(30, max(5, len(known) // 200)) if k is None else as_count(k, "k")
+    neighbours = Neighbours(known)
+    support = Support(neighbours, neighbours.nearest(known, k, same=True)[0][:, -1], k, 1.0, 0.0, features)
+    limit = float(support._ratio(held).double().quantile(share))
+    typical = float(neighbours.nearest(held, 1)[0].double().quantile(0.999))
+    return Support(neighbours, support.reach, k, limit, typical, features)
