@@ -29,6 +29,7 @@ _HOMES = {
     "sampling.gate": ("gate_threshold", "gated"),
     "sampling.matching": ("Matching", "match_latents"),
     "support": ("Support", "fit_support"),
+    "refined": ("Refined", "refine"),
     "holes": ("Hole", "Holes", "find_holes", "repair"),
     "smoothing": ("Smoothed", "smoothed"),
     "opinions": ("BestCritic", "SecondOpinion", "best_critic", "second_opinion"),
@@ -148,6 +149,8 @@ if TYPE_CHECKING:
     from latentkit.quality import QualityMap as QualityMap
     from latentkit.quality import load_quality as load_quality
     from latentkit.quality import quality_map as quality_map
+    from latentkit.refined import Refined as Refined
+    from latentkit.refined import refine as refine
     from latentkit.reports import report as report
     from latentkit.routes import CurveQuality as CurveQuality
     from latentkit.routes import Route as Route
