@@ -1,11 +1,14 @@
 """The adversarial losses and gradient penalties, against what the papers' equations give by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from trainers.losses import LOSSES, gradient_penalty, squared_gradient
+import latentkit as lk
+from trainers import GANConfig, ring, train_gan
+from trainers.losses import LOSSES, gradient_penalty, squared_gradient, zero_centred_penalty
 
 REAL, FAKE = torch.tensor([0.3, -1.2, 2.0]), torch.tensor([-0.7, 0.1, 1.5])
 
@@ -50,8 +53,15 @@ class TestCritic:
 class TestGenerator:
     @pytest.mark.parametrize("name", LOSSES)
     def test_a_better_score_is_a_smaller_loss(self, name):
-        low, high = LOSSES[name].generator(torch.tensor([-1.0])), LOSSES[name].generator(torch.tensor([0.5]))
+        low, high = (LOSSES[name].generator(torch.tensor([logit]), REAL[:1]) for logit in (-1.0, 0.5))
         assert high < low
+
+    @pytest.mark.parametrize("name", LOSSES)
+    def test_it_heeds_the_real_logits_if_it_says_so_and_can_do_without_them_if_not(self, name):
+        loss = LOSSES[name]
+        assert loss.pairs != torch.equal(loss.generator(FAKE, REAL), loss.generator(FAKE, REAL + 1.0))
+        if not loss.pairs:
+            assert torch.equal(loss.generator(FAKE), loss.generator(FAKE, REAL))
 
     def test_the_saturating_loss_is_the_critics_negated_and_fades_where_the_critic_is_sure(self):
         logits = torch.tensor([-12.0], requires_grad=True)
@@ -62,6 +72,37 @@ class TestGenerator:
         (stays,) = torch.autograd.grad(LOSSES["non-saturating"].generator(logits), logits)
         assert abs(float(fades)) < 1e-4
         assert float(stays) == pytest.approx(-1.0, abs=1e-4)
+
+
+class TestRelativistic:
+    loss = LOSSES["relativistic"]
+
+    def parts(self, real, fake):
+        return torch.stack([self.loss.critic(real, fake, 0.0), self.loss.generator(fake, real)])
+
+    def test_it_is_the_cross_entropy_of_each_pair(self):
+        """The critic says of each real sample that it is the more real one of its pair, the generator the reverse."""
+        more_real = probability(REAL - FAKE)
+        by_hand = torch.stack([-more_real.log().mean(), -(1 - more_real).log().mean()])
+        torch.testing.assert_close(self.parts(REAL, FAKE).double(), by_hand, rtol=1e-6, atol=1e-6)
+
+    @pytest.mark.parametrize("constant", [-30.0, 0.5, 8.0])
+    def test_a_constant_added_to_all_logits_changes_nothing(self, constant):
+        moved = self.parts(REAL + constant, FAKE + constant)
+        torch.testing.assert_close(moved, self.parts(REAL, FAKE), rtol=1e-5, atol=1e-5)
+
+    def test_equal_logits_cost_a_bit(self):
+        torch.testing.assert_close(self.parts(REAL, REAL), torch.full((2,), math.log(2.0)))
+
+    def test_the_parts_pull_opposite_ways_at_every_sample_and_together_one_nth(self):
+        """At a generated logit the slopes are p / N and (p - 1) / N, with p = sigmoid(fake - real)."""
+        real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
+        judged = torch.autograd.grad(self.loss.critic(real, fake, 0.0), (real, fake))
+        fooled = torch.autograd.grad(self.loss.generator(fake, real), (real, fake))
+        for ours, theirs in zip(judged, fooled, strict=True):
+            assert (ours * theirs < 0).all()
+            torch.testing.assert_close((ours - theirs).abs(), torch.full((3,), 1 / 3))
+        torch.testing.assert_close(judged[0], -judged[1])
 
 
 class TestPenalties:
@@ -91,7 +132,45 @@ class TestPenalties:
             penalty = gradient_penalty(critic, real, fake, torch.tensor([mix]))
             assert float(penalty.detach()) == pytest.approx((norm - 1.0) ** 2, abs=1e-6)
 
+    def test_zero_centred_with_the_roles_swapped(self, draw):
+        """R2 is what R1 is at the generator's samples; of |x|^2 on images they are 2 r |x|^2."""
+        real, fake = draw(3, 1, 4, 4), draw(3, 1, 4, 4, seed=1)
+
+        def critic(x):
+            return x.square().sum((1, 2, 3))
+
+        penalty = zero_centred_penalty(critic, real, fake, 0.3, 0.7)
+        torch.testing.assert_close(penalty, zero_centred_penalty(critic, fake, real, 0.7, 0.3))
+        by_hand = (0.6 * real.square() + 1.4 * fake.square()).sum() / 3
+        torch.testing.assert_close(penalty, by_hand)
+        only = zero_centred_penalty(critic, real, fake, 0.0, 1.0)
+        assert torch.equal(only, zero_centred_penalty(critic, fake, real, 1.0, 0.0))
+
+    def test_a_weight_of_zero_costs_no_look_at_the_samples(self, draw):
+        real, fake, seen = draw(3, 2), draw(4, 2, seed=1), []
+
+        def critic(x):
+            seen.append(len(x))
+            return x.sum(1)
+
+        assert float(zero_centred_penalty(critic, real, fake, 0.0, 0.0)) == 0.0
+        zero_centred_penalty(critic, real, fake, 0.0, 1.0)
+        assert seen == [4]
+
     def test_they_can_be_minimised(self, draw):
         weight = torch.tensor([3.0, -4.0], requires_grad=True)
         squared_gradient(lambda x: x @ weight, draw(5, 2)).backward()
         torch.testing.assert_close(weight.grad, 2 * weight.detach())
+
+
+def test_r2_flattens_the_critic_where_the_generator_is():
+    """In training, with a generator that stands still: the critic's slope at its samples falls with the weight."""
+    slopes = []
+    for weight in (0.0, 100.0):
+        config = GANConfig(steps=96, batch_size=32, width=16, r1=0.0, r2=weight, generator_lr=0.0, threads=1)
+        with pytest.warns(UserWarning, match="samples"):
+            ckpt = train_gan(ring(n=300), config, progress=False)
+        samples = lk.generate(ckpt.generator, ckpt.generator.prior.sample(64, seed=0))
+        critic: Any = ckpt.critic
+        slopes.append(float(squared_gradient(critic, samples).detach()))
+    assert slopes[0] > 10 * slopes[1]

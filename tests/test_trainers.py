@@ -75,6 +75,17 @@ TRAINERS = {
     "wgan-gp, images": (train_gan, few_digits, GANConfig.wgan_gp(**TINY)),
     "least squares": (train_gan, few_points, GANConfig(**FLAT, loss="least-squares")),
     "hinge, spectral": (train_gan, few_digits, GANConfig(**TINY, loss="hinge", spectral_norm=True)),
+    "relativistic": (train_gan, few_points, GANConfig(**FLAT, loss="relativistic", r2=0.1)),
+    "relativistic, residual": (
+        train_gan,
+        few_digits,
+        GANConfig(**{**TINY, "steps": 9}, loss="relativistic", r2=0.1, network="residual"),
+    ),
+    "residual, conditional": (
+        train_gan,
+        few_digits,
+        GANConfig(**TINY, network="residual", loss="relativistic", conditional=True, virtual_batch_norm=True),
+    ),
     "saturating": (train_gan, few_points, GANConfig(**FLAT, loss="saturating")),
     "label smoothing": (train_gan, few_points, GANConfig(**FLAT, label_smoothing=0.1)),
     "feature matching": (train_gan, few_points, GANConfig(**FLAT, feature_matching=True)),
@@ -304,7 +315,7 @@ class TestDoor:
 
     def test_settings_that_the_images_exclude(self):
         for changes, said in (
-            ({"network": "mlp"}, "network must be conv or dcgan for digits"),
+            ({"network": "mlp"}, "network must be conv, residual or dcgan for digits"),
             ({"network": "dcgan", "spectral_norm": True}, "spectral_norm goes with"),
         ):
             with pytest.raises(ArgumentError, match=said):

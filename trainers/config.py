@@ -11,7 +11,7 @@ from trainers.settings import UNLIMITED, RunConfig, resolved
 
 __all__ = ["NETWORKS_BY_NAME", "GANConfig", "resolved_gan"]
 
-NETWORKS_BY_NAME = ("conv", "dcgan", "mlp")
+NETWORKS_BY_NAME = ("conv", "residual", "dcgan", "mlp")
 
 # Chosen from a few runs of one seed each: on the digits (16 latent dimensions), Fashion-MNIST and the 25 Gaussians.
 _FOR_IMAGES: dict[str, Any] = {"steps": 3000, "batch_size": 32, "r1": 0.2, "width": 32, "network": "conv"}
@@ -27,9 +27,11 @@ class GANConfig(RunConfig):
         steps: optimiser steps of each network [3000 for images, 10000 from 10,000 images on, 5000 for points].
         batch_size: samples a step, at least 2; with several processes, of all together [32 for images, 256 for points].
         width: channels at half the image's side, or units of a hidden layer [32 for images, 128 for points].
-        network: conv (no normalisation in the critic), dcgan (the published pair), or mlp for points [conv or mlp].
+        network: conv (no normalisation in the critic), residual (its generator has residual blocks), dcgan (the
+            published pair), or mlp for points [conv or mlp].
         conditional: whether samples are made for a class and the critic knows it; needs labels.
-        loss: non-saturating, saturating, least-squares, hinge or wasserstein.
+        loss: non-saturating, saturating, least-squares, hinge, wasserstein, or relativistic: each generated sample
+            against a real one, so that logits mean something up to a constant only.
         generator_lr: learning rate of the generator.
         critic_lr: learning rate of the critic.
         optimiser: adam or rmsprop.
@@ -37,6 +39,7 @@ class GANConfig(RunConfig):
         beta2: decay of Adam's second moment, or of RMSprop's, 0 to below 1.
         critic_steps: steps of the critic for each of the generator.
         r1: weight of the penalty on the critic's squared gradient at real samples [0.2 for images, 0.02 for points].
+        r2: weight of the same at generated samples; 0 for none.
         gradient_penalty: weight of the penalty on the gradient's norm between real and generated samples (WGAN-GP).
         clip: bound on every weight of the critic (WGAN); 0 for none.
         spectral_norm: whether the critic's layers are divided by their largest singular value.
@@ -66,6 +69,7 @@ class GANConfig(RunConfig):
     beta2: float = 0.99
     critic_steps: int = 1
     r1: float | None = None
+    r2: float = 0.0
     gradient_penalty: float = 0.0
     clip: float = 0.0
     spectral_norm: bool = False
@@ -80,7 +84,7 @@ class GANConfig(RunConfig):
     from_zero: ClassVar[frozenset[str]] = frozenset({"minibatch_discrimination"})
     shares: ClassVar[dict[str, float]] = {
         **RunConfig.shares,
-        **dict.fromkeys(("generator_lr", "critic_lr", "r1", "gradient_penalty", "clip"), UNLIMITED),
+        **dict.fromkeys(("generator_lr", "critic_lr", "r1", "r2", "gradient_penalty", "clip"), UNLIMITED),
         "historical_averaging": UNLIMITED,
         "beta1": 0.999999,
         "beta2": 0.999999,
@@ -90,10 +94,10 @@ class GANConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(self.loss, "loss", tuple(LOSSES))
         one_of(self.optimiser, "optimiser", ("adam", "rmsprop"))
         if self.network is not None:
             one_of(self.network, "network", NETWORKS_BY_NAME)
+        one_of(self.loss, "loss", tuple(LOSSES))
         if self.label_smoothing and not LOSSES[self.loss].smooths:
             raise ArgumentError(f"label_smoothing needs a loss with targets, and {self.loss} has none; leave it at 0")
         if self.clip and (self.spectral_norm or self.gradient_penalty):
@@ -175,12 +179,12 @@ def resolved_gan(config: GANConfig, data: Data) -> Any:
     if not data.is_images:
         run = replace(run, shift=0.0)
     if (run.network == "mlp") == data.is_images:
-        fits = "conv or dcgan" if data.is_images else "mlp"
+        fits = "conv, residual or dcgan" if data.is_images else "mlp"
         raise ArgumentError(f"network must be {fits} for {data.name}, got {run.network!r}")
     if run.conditional and data.labels is None:
         raise ArgumentError(f"conditional needs labels, and {data.name} has none")
     if run.virtual_batch_norm and not data.is_images:
         raise ArgumentError("virtual_batch_norm is for images: the generator of points has no batch norm")
     if run.spectral_norm and run.network == "dcgan":
-        raise ArgumentError("spectral_norm goes with network conv or mlp: dcgan's critic has batch norm")
+        raise ArgumentError("spectral_norm goes with network conv, residual or mlp: dcgan's critic has batch norm")
     return run

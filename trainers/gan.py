@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentkit import streams
+from latentkit import nets, streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.conditional import marginal
-from latentkit.nets import ConvCritic, ConvGenerator, DCGANCritic, DCGANGenerator, MLPCritic, MLPGenerator
+from latentkit.errors import ArgumentError
 from latentkit.priors import Normal
 from latentkit.protocols import Critic, Generator, wrap
 from trainers.config import GANConfig, resolved_gan
@@ -37,14 +37,19 @@ from trainers.loop import (
     settle_batch_norm,
     shifted,
 )
-from trainers.losses import LOSSES, gradient_penalty, squared_gradient
+from trainers.losses import LOSSES, gradient_penalty, zero_centred_penalty
 from trainers.run import OnStep, Training, run
 from trainers.settings import HIDDEN_LAYERS, prepared
 from trainers.tricks import PastMean, feature_distance
 
 __all__ = ["Adversarial", "GANConfig", "train_gan"]
 
-_PENALTY_EVERY = 8  # steps between two of R1's penalties, weighted accordingly
+_PENALTY_EVERY = 8  # steps between two of the penalties R1 and R2, weighted accordingly
+_IMAGE_NETWORKS = {
+    "conv": (nets.ConvGenerator, nets.ConvCritic),
+    "residual": (nets.ResidualGenerator, nets.ConvCritic),
+    "dcgan": (nets.DCGANGenerator, nets.DCGANCritic),
+}
 
 
 def train_gan(
@@ -99,10 +104,10 @@ def networks(data: Data, config: Any) -> Any:
     if not data.is_images:
         dim, width = data.samples.shape[1], config.width
         return lambda: (
-            MLPGenerator(config.latent_dim, dim, width, HIDDEN_LAYERS, classes=classes),
-            MLPCritic(dim, width, HIDDEN_LAYERS, **critic),
+            nets.MLPGenerator(config.latent_dim, dim, width, HIDDEN_LAYERS, classes=classes),
+            nets.MLPCritic(dim, width, HIDDEN_LAYERS, **critic),
         )
-    make, judge = (DCGANGenerator, DCGANCritic) if config.network == "dcgan" else (ConvGenerator, ConvCritic)
+    make, judge = _IMAGE_NETWORKS[config.network]
     channels, size = data.samples.shape[1], data.samples.shape[2]
     virtual = config.virtual_batch_norm
     return lambda: (
@@ -131,6 +136,11 @@ class Adversarial(Training):
         self.critic_steps = _optimiser(critic, config.critic_lr, config)
         self.past = [PastMean(module) for module in (generator, critic)] if config.historical_averaging else []
         self.reach = round(config.shift * data.samples.shape[-1]) if data.is_images else 0
+        if config.minibatch_discrimination and self.group.size > 1:
+            raise ArgumentError(
+                "minibatch_discrimination compares the samples of one process, so several would train another critic; "
+                "train with one process, or without it"
+            )
         # What compares the samples of a batch must not see real and generated ones in one.
         self.apart = config.minibatch_discrimination > 0 or config.network == "dcgan"
 
@@ -245,8 +255,8 @@ class Adversarial(Training):
         for name, part in self.further_losses(number).items():
             numbers[name] = part
             loss = loss + part
-        if config.r1 and number % _PENALTY_EVERY == 0:
-            loss = loss + _PENALTY_EVERY * config.r1 / 2 * squared_gradient(judged_again, real)
+        if number % _PENALTY_EVERY == 0:
+            loss = loss + _PENALTY_EVERY * zero_centred_penalty(judged_again, real, fake, config.r1, config.r2)
         if config.gradient_penalty:
             loss = loss + config.gradient_penalty * gradient_penalty(judged_again, real, fake, draws[:, 5].to(real))
         if self.past:
@@ -267,7 +277,9 @@ class Adversarial(Training):
             if self.config.feature_matching:
                 loss = feature_distance(critic.features(real), critic.features(fake), self.group)
             else:
-                loss = self.loss.generator(critic(fake, *labels))
+                with torch.no_grad():
+                    rivals = critic(real, *labels) if self.loss.pairs else None
+                loss = self.loss.generator(critic(fake, *labels), rivals)
         total = loss
         if self.past:
             total = loss + self.config.historical_averaging * self.past[0].distance(generator)

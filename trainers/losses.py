@@ -1,7 +1,7 @@
 """The adversarial losses, by their names in the literature.
 
-Each is a pair of functions of logits: what the critic minimises on real and generated samples, and what
-the generator minimises on its own.
+Each is a pair of functions of the logits of real and generated samples: what the critic minimises, and what the
+generator minimises. Beside them are the penalties on the critic's gradient.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["LOSSES", "Loss", "gradient_penalty", "squared_gradient"]
+__all__ = ["LOSSES", "Loss", "gradient_penalty", "squared_gradient", "zero_centred_penalty"]
 
 softplus = functional.softplus
 
@@ -22,14 +22,18 @@ class Loss:
 
     Args:
         critic: (real logits (N,), generated logits (M,), smoothing) to a scalar.
-        generator: generated logits (M,) to a scalar.
+        generator: (generated logits (M,), real logits (M,)) to a scalar. The second may be left out where the
+            loss does not pair, and needs no gradient.
         smooths: whether the critic's part heeds the smoothing, the share by which the target of real
             samples lies below 1.
+        pairs: whether each generated sample is held against a real one, so that N = M and the generator's part needs
+            the real logits.
     """
 
     critic: Callable[[Tensor, Tensor, float], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[..., Tensor]
     smooths: bool = False
+    pairs: bool = False
 
 
 def _logistic(real: Tensor, fake: Tensor, smoothing: float) -> Tensor:
@@ -52,21 +56,30 @@ def _wasserstein(real: Tensor, fake: Tensor, _smoothing: float) -> Tensor:
     return fake.mean() - real.mean()
 
 
-def _raise_logits(fake: Tensor) -> Tensor:
+def _raise_logits(fake: Tensor, _real: Tensor | None = None) -> Tensor:
     return -fake.mean()
+
+
+def _beat(logits: Tensor, rivals: Tensor) -> Tensor:
+    """Return the mean of -log sigmoid(logit - rival): it falls as each logit rises above its rival."""
+    return softplus(rivals - logits).mean()
 
 
 #: By name. References:
 #: non-saturating and saturating: Goodfellow et al. (2014), "Generative adversarial nets", section 3;
 #: least-squares: Mao et al. (2017), "Least squares generative adversarial networks", equation 9;
 #: hinge: Lim, Ye (2017), "Geometric GAN"; Miyato et al. (2018), "Spectral normalization", equations 16 and 17;
-#: wasserstein: Arjovsky, Chintala, Bottou (2017), "Wasserstein GAN", equation 3.
+#: wasserstein: Arjovsky, Chintala, Bottou (2017), "Wasserstein GAN", equation 3;
+#: relativistic: Jolicoeur-Martineau (2018), "The relativistic discriminator: a key element missing from standard GAN",
+#: section 4.1 (RSGAN), and, with both penalties, Huang, Gokaslan, Kuleshov, Tompkin (2024), "The GAN is dead; long live
+#: the GAN! A modern baseline GAN" (R3GAN), section 2.
 LOSSES: dict[str, Loss] = {
-    "non-saturating": Loss(_logistic, lambda fake: softplus(-fake).mean(), smooths=True),
-    "saturating": Loss(_logistic, lambda fake: -softplus(fake).mean(), smooths=True),
-    "least-squares": Loss(_least_squares, lambda fake: 0.5 * (fake - 1.0).square().mean(), smooths=True),
+    "non-saturating": Loss(_logistic, lambda fake, _=None: softplus(-fake).mean(), smooths=True),
+    "saturating": Loss(_logistic, lambda fake, _=None: -softplus(fake).mean(), smooths=True),
+    "least-squares": Loss(_least_squares, lambda fake, _=None: 0.5 * (fake - 1.0).square().mean(), smooths=True),
     "hinge": Loss(_hinge, _raise_logits),
     "wasserstein": Loss(_wasserstein, _raise_logits),
+    "relativistic": Loss(lambda real, fake, _: _beat(real, fake), _beat, pairs=True),
 }
 
 
@@ -77,14 +90,30 @@ def _slope(critic: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
     return slope.flatten(1)
 
 
-def squared_gradient(critic: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Return the mean squared norm of the critic's gradient at real samples (N, *S): R1 is half of it, weighted.
+def squared_gradient(critic: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+    """Return the mean squared norm of the critic's gradient at samples (N, *S)."""
+    return _slope(critic, samples).square().sum(1).mean()
+
+
+def zero_centred_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, r1: float, r2: float
+) -> Tensor:
+    """Return half the squared gradient of the critic at real samples, weighted by r1, and at generated ones, by r2.
+
+    Args:
+        critic: samples to logits (N,).
+        real: (N, *S).
+        fake: (N, *S).
+        r1: weight at the real samples, from 0.
+        r2: weight at the generated ones, from 0; a weight of 0 leaves its part, and the cost of it, out.
 
     References:
         Mescheder, Geiger, Nowozin (2018), "Which training methods for GANs do actually converge?",
-        equation 9.
+        equations 9 (R1) and 10 (R2).
     """
-    return _slope(critic, real).square().sum(1).mean()
+    weighted = [(weight, samples) for weight, samples in ((r1, real), (r2, fake)) if weight]
+    parts = [weight / 2 * squared_gradient(critic, samples) for weight, samples in weighted]
+    return sum(parts, real.new_zeros(()))
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:

@@ -92,6 +92,7 @@ class SemiConfig(RunConfig):
     conditional: ClassVar[bool] = False
     optimiser: ClassVar[str] = "adam"
     critic_steps: ClassVar[int] = 1
+    r2: ClassVar[float] = 0.0
     gradient_penalty: ClassVar[float] = 0.0
     clip: ClassVar[float] = 0.0
     label_smoothing: ClassVar[float] = 0.0
