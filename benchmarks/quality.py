@@ -179,6 +179,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5.0, 10.0, 20.0], help="CPU minutes of training")
     parser.add_argument("--slice", type=float, default=30.0, help="CPU seconds of one turn (default 30)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of ours to change")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -199,7 +200,9 @@ def main() -> int:
         return measured(generator, features, real, arguments.seed)
 
     race = Race(accounts, PlainDCGAN(train, arguments.seed), measure, arguments.slice)
-    config = GANConfig(seed=arguments.seed, steps=10**9, threads=1)
+    changes: dict[str, Any] = dict(item.split("=") for item in arguments.set)
+    numbers = {name: float(value) for name, value in changes.items() if value.replace(".", "", 1).isdigit()}
+    config = GANConfig(**{**changes, **numbers, "seed": arguments.seed, "steps": 10**9, "threads": 1})
     try:
         race.mark = time.process_time()
         train_gan(train, config, on_step=race.on_step, progress=False)

@@ -64,8 +64,11 @@ _HOMES = {
     "checkpoint": ("Checkpoint", "load"),
     "conditional": ("condition", "marginal"),
     "animation": ("Animation", "animate"),
+    "landscapes": ("landscape",),
+    "tides": ("tide",),
+    "journeys": ("Journey", "journey"),
     "reports": ("report",),
-    "errors": ("LatentkitError",),
+    "errors": ("CostError", "LatentkitError"),
 }
 __all__ = ["__version__", *sorted(name for names in _HOMES.values() for name in names)]
 
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from latentkit.curves import tour as tour
     from latentkit.directions import Direction as Direction
     from latentkit.directions import mean_difference as mean_difference
+    from latentkit.errors import CostError as CostError
     from latentkit.errors import LatentkitError as LatentkitError
     from latentkit.geometry import LocalGeometry as LocalGeometry
     from latentkit.geometry import effective_rank as effective_rank
@@ -110,6 +114,9 @@ if TYPE_CHECKING:
     from latentkit.holes import repair as repair
     from latentkit.inversion import Inversion as Inversion
     from latentkit.inversion import invert as invert
+    from latentkit.journeys import Journey as Journey
+    from latentkit.journeys import journey as journey
+    from latentkit.landscapes import landscape as landscape
     from latentkit.metrics import MMD as MMD
     from latentkit.metrics import CopyRatio as CopyRatio
     from latentkit.metrics import FrechetDistance as FrechetDistance
@@ -184,3 +191,4 @@ if TYPE_CHECKING:
     from latentkit.smoothing import smoothed as smoothed
     from latentkit.support import Support as Support
     from latentkit.support import fit_support as fit_support
+    from latentkit.tides import tide as tide

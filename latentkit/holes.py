@@ -138,7 +138,8 @@ def repair(
     Args:
         generator: the model; its parameters must be found (a module, or `wrap` of one).
         train: (N, *S) training samples.
-        unreached: (N,) bool, from `find_holes` or `match_latents`.
+        unreached: (N,) bool: `holes.unreached`, or all that a matching is coarse at,
+            `matching.distance > matching.support.apart`.
         rounds: how often samples are matched anew.
         steps: optimiser steps a round.
         weight: how much more often an unreached sample is drawn, at least 1.

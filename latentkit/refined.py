@@ -19,7 +19,7 @@ from latentkit.errors import CostError
 from latentkit.holes import Holes, find_holes, repair
 from latentkit.neighbours import distances
 from latentkit.opinions import SecondOpinion, second_opinion
-from latentkit.protocols import Generator
+from latentkit.protocols import Critic, Generator
 from latentkit.sampling.generate import generate
 from latentkit.sampling.guided import GuidedSample
 from latentkit.sampling.matching import Matching, match_latents
@@ -43,20 +43,38 @@ WIDER = 1.5
 _SAMPLES, _HELD = 20_000, 600
 
 
+#: The log ratio of what lies where no data lie: a critic that is trained has seen nothing there.
+_OUTSIDE = -20.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Within:
+    """A critic whose log ratio is very small outside of the data's support."""
+
+    module: CalibratedCritic
+    support: Support
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Return log density ratios (N,) of samples (N, *S)."""
+        logits = self.module(x)
+        return torch.where(self.support(x).to(logits.device) >= 0, logits, _OUTSIDE)
+
+
 @dataclass(frozen=True, eq=False)
 class Refined:
     """A generator with all that makes its samples follow the data; `sample` draws them.
 
-    Attributes: `generator`, smoothed: its `module` is the generator that was given, or a repaired copy; `proposal` of
-    its latents; `critic`, the calibrated log density ratio of real samples and smoothed ones; `opinion`, where it
-    comes from; `measured`, how good it is on held-out samples that had no part in it; `matching`; `holes`, what the
-    generator that was given did not reach, and `remaining`, what is still out of reach; `repairs`, how many were
-    made; `cost`, the predicted evaluations of a kept sample; `cap` and `ceiling` of the log ratio; `seed`.
+    Attributes: `generator`, smoothed: its `module` is the generator that was given, or a repaired copy; `proposal`
+    of its latents; `critic`, the calibrated log density ratio of real samples and smoothed ones, and next to
+    nothing where all but one real sample in a thousand do not lie; `opinion`, where it comes from; `measured`, how
+    good it is on held-out samples that had no part in it; `matching`; `holes`, what the generator that was given
+    did not reach, and `remaining`, what is still out of reach; `repairs`, how many were made; `cost`, the predicted
+    evaluations of a kept sample; `cap` and `ceiling` of the log ratio; `seed`.
     """
 
     generator: Smoothed
     proposal: Noisy
-    critic: CalibratedCritic
+    critic: Critic
     opinion: SecondOpinion
     measured: Measures
     matching: Matching
@@ -168,7 +186,7 @@ def refine(
     opinion = second_opinion(
         soft, train, proposal=proposal, seed=seed, steps=steps, method="logistic", progress=progress
     )
-    critic = opinion.calibration.applied(opinion.critic)
+    critic = _Within(opinion.calibration.applied(opinion.critic), support)
     fresh = proposal.sample(len(held_out), seed=streams.derived_seed(seed, streams.MEASURES))
     fakes = generate(soft, fresh, batch_size=batch_size)
     measured = opinion.calibration.measured(score(opinion.critic, held_out), score(opinion.critic, fakes))

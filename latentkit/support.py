@@ -1,7 +1,7 @@
 """Where real data lie, from the data alone: a critic that needs no training and no discriminator."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,8 +34,8 @@ class Support:
     outside of it. It sees neither modes nor weights: it is a gate, no density ratio.
 
     Attributes: `neighbours`, the training samples; `reach` (N,), each one's distance to its k-th nearest; `k`;
-    `limit`, the ratio at the gate; `typical`, the distance to the nearest training sample that 99.9% of held-out real
-    samples stay below; `features`, what is compared.
+    `limit`, the ratio at the gate; `apart`, the median distance of a held-out real sample to the nearest training
+    sample, and `typical`, the distance that 99.9% of them stay below; `features`, what is compared.
 
     References:
         Breunig, Kriegel, Ng, Sander (2000), "LOF: identifying density-based local outliers", definitions 5 to 7; here
@@ -46,12 +46,17 @@ class Support:
     reach: Tensor
     k: int
     limit: float
+    apart: float
     typical: float
     features: Features = flat
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Return logits (N,) float32 for samples (N, *S): at least 0 where data lie."""
         return -torch.log(self._ratio(self.features(x.detach().cpu())) / self.limit).float()
+
+    def nearest_distance(self, x: Tensor) -> Tensor:
+        """Return how far samples (N, *S) are from their nearest training sample, (N,) in the features' unit."""
+        return self.neighbours.nearest(self.features(x.detach().cpu()).float(), 1)[0][:, 0]
 
     def _ratio(self, rows: Tensor) -> Tensor:
         values, indices = self.neighbours.nearest(rows.float(), self.k)
@@ -93,7 +98,7 @@ def fit_support(
     known, held = sides
     k = min(30, max(5, len(known) // 200)) if k is None else as_count(k, "k")
     neighbours = Neighbours(known)
-    support = Support(neighbours, neighbours.nearest(known, k, same=True)[0][:, -1], k, 1.0, 0.0, features)
-    limit = float(support._ratio(held).double().quantile(share))
-    typical = float(neighbours.nearest(held, 1)[0].double().quantile(0.999))
-    return Support(neighbours, support.reach, k, limit, typical, features)
+    between = neighbours.nearest(held, 1)[0].double()
+    apart, typical = float(between.median()), float(between.quantile(0.999))
+    support = Support(neighbours, neighbours.nearest(known, k, same=True)[0][:, -1], k, 1.0, apart, typical, features)
+    return replace(support, limit=float(support._ratio(held).double().quantile(share)))

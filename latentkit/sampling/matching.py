@@ -35,6 +35,10 @@ NEIGHBOURS, WAY, GAP = 5, 0.5, 4.0
 #: The jitter of a move, as a share of the gap.
 JITTER = 0.2
 
+#: Moves are tried from the least on, on so many samples. They are wide enough when samples lie as far from the training
+#: samples as so many times what held-out ones do, and too wide when so many fewer lie where data lie.
+SPREADS, TRIAL, NEW, STILL = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0), 2000, 0.95, 0.99
+
 
 @dataclass(frozen=True, eq=False)
 class Matching:
@@ -45,7 +49,7 @@ class Matching:
     whether it is too far to count, so that the generator does not reach it; `near` (K, 5), each latent's nearest
     ones, and `joined` (K, 5), whether a move may go there; `support`, where data lie; `passed`, the share of the pool
     that lies there; `pool`, how many generated samples there were; `spread`, how far moves go: 0 gives the matched
-    latents themselves, 1 moves up to half-way; `prior` of the generator.
+    latents themselves, each of the M in turn before one comes again, 1 moves up to half-way; `prior` of the generator.
     """
 
     latents: Tensor
@@ -69,9 +73,9 @@ class Matching:
         """Return latents `start` to `start + n - 1` of `seed`: (n, D) float32, in the proportions of the data."""
         n = as_count(n, "n", least=0)
         draws = torch.from_numpy(streams.uniform(n, 3, seed=seed, start=start, stream=streams.MATCHED))
-        own = self.match[(draws[:, 0] * len(self.match)).long()]
         if not self.spread:
-            return self.latents[own]
+            return self.latents[self.match[self._turns(n, seed, start)]]
+        own = self.match[(draws[:, 0] * len(self.match)).long()]
         noise = torch.from_numpy(streams.normal(n, self.dim, seed=seed, start=start, stream=streams.MOVES))
         side = (draws[:, 1] * self.near.shape[1]).long()
         other, open_ = self.near[own, side], self.joined[own, side]
@@ -87,6 +91,19 @@ class Matching:
         moved = (moved + jitter * noise) / (1.0 + jitter.square()).sqrt()
         return from_normal_scores(self.prior, moved).float()
 
+    def _turns(self, n: int, seed: int, start: int) -> Tensor:
+        """Return which matches (n,) draws from `start` on take: all M of them in a random order, then in another."""
+        # Where nothing moves, independent draws would give the same sample again while others wait.
+        size, own = len(self.match), streams.derived_seed(seed, streams.MATCHED)
+        first = start // size
+        orders = [
+            streams.uniform(size, 1, seed=own, start=k * size, stream=streams.MATCHED)[:, 0].argsort(kind="stable")
+            for k in range(first, (start + n - 1) // size + 1)
+        ]
+        if not orders:
+            return torch.empty(0, dtype=torch.long)
+        return torch.cat([torch.from_numpy(order) for order in orders])[start - first * size :][:n]
+
     def with_spread(self, spread: float) -> "Matching":
         """Return the same matching with moves of another size, 0 to 2."""
         return replace(self, spread=as_number(spread, "spread", least=0.0, most=2.0))
@@ -98,6 +115,7 @@ def match_latents(
     held_out: Tensor,
     *,
     pool: int = 100_000,
+    choices: int = 1,
     spread: float | None = None,
     support: Support | None = None,
     features: Features = flat,
@@ -108,15 +126,21 @@ def match_latents(
     """Find latents whose samples follow the training data.
 
     Of `pool` draws from the prior those count that lie where data lie; each training sample is matched to the
-    nearest. Matches that share a latent keep their number, so that weights stay those of the data.
+    nearest. Matches that share a latent keep their number, so that weights stay those of the data. In many dimensions
+    a few typical samples are nearest to many training samples: there `choices` spreads the matches over distinct
+    ones, with a pool of several times as many samples as there are training samples.
 
     Args:
         generator: the model.
         train: (N, *S) its training samples, at least 50.
         held_out: (M, *S) real samples that it was not trained on, at least 20.
         pool: how many samples to draw; only their latents and one batch are held.
-        spread: how far proposals move from a matched latent; None for the largest of 0, 0.25, ..., 1 with which 99%
-            as many proposals lie where data lie as without moving.
+        choices: how many of its nearest a training sample can be matched to. Pairs are taken in the order of their
+            distance, each generated sample once; a training sample whose choices are all taken shares its nearest.
+            1 lets all share.
+        spread: how far proposals move from a matched latent, 0 to 2; None for the least with which samples are as
+            far from the training samples as held-out ones are, or else the largest with which 99% as many lie where
+            data lie as without moving.
         support: where data lie; None to learn it from the samples.
         features: samples to what is compared (N, F), if `support` is None; else the support's.
         seed: 0 to 2**64 - 1.
@@ -130,12 +154,12 @@ def match_latents(
     """
     from tqdm import tqdm
 
-    pool, seed = as_count(pool, "pool"), as_seed(seed)
+    pool, choices, seed = as_count(pool, "pool"), as_count(choices, "choices"), as_seed(seed)
     spread = None if spread is None else as_number(spread, "spread", least=0.0, most=2.0)
     support = support or fit_support(train, held_out, features=features)
     rows = support.features(floating(train, "train")).float()
-    prior, best = generator.prior, torch.full((len(rows),), torch.inf)
-    chosen, passed = torch.zeros(len(rows), dtype=torch.long), 0
+    prior, nearest = generator.prior, torch.full((len(rows), choices), torch.inf)
+    numbers, passed = torch.zeros(nearest.shape, dtype=torch.long), 0
     block = max(batch_size, 10_000)
     with tqdm(total=pool, desc="matching", unit="sample", disable=not progress, leave=False) as bar:
         for first in range(0, pool, block):
@@ -143,19 +167,21 @@ def match_latents(
             found, inside = _inside(generator, latents, support, rows.shape[1], batch_size)
             passed += len(inside)
             if len(inside):
-                distance, index = Neighbours(found).nearest(rows, 1)
-                nearer = distance[:, 0] < best
-                best[nearer] = distance[nearer, 0]
-                chosen[nearer] = first + inside[index[nearer, 0]]
+                distance, index = Neighbours(found).nearest(rows, min(choices, len(inside)))
+                nearest, order = torch.cat([nearest, distance], dim=1).sort(dim=1, stable=True)
+                numbers = torch.cat([numbers, first + inside[index]], dim=1).gather(1, order)[:, :choices]
+                nearest = nearest[:, :choices]
             bar.update(len(latents))
-    holes = best > FAR * support.typical
+    column = _assigned(nearest, numbers)
+    best, chosen = (values.gather(1, column[:, None])[:, 0] for values in (nearest, numbers))
+    holes = nearest[:, 0] > FAR * support.typical
     if passed < 50 or bool(holes.all()):
         raise ArgumentError(
             f"of {pool} generated samples {passed} lie where the data lie, and they reach {int((~holes).sum())} of "
             f"{len(holes)} training samples; train the generator longer, or see whether both are of one range"
         )
-    numbers, matched = chosen[~holes].unique(return_inverse=True)
-    latents = _drawn(prior, numbers, seed, pool, block)
+    distinct, matched = chosen[~holes].unique(return_inverse=True)
+    latents = _drawn(prior, distinct, seed, pool, block)
     near, joined = _neighbours(generator, latents, support, batch_size)
     matching = Matching(
         latents,
@@ -171,6 +197,25 @@ def match_latents(
         prior,
     )
     return matching if spread is not None else _spread(generator, matching, seed, batch_size)
+
+
+def _assigned(distance: Tensor, numbers: Tensor) -> Tensor:
+    """Return which of its choices (N, C), at rising distances, each row takes, (N,): the nearest pairs first.
+
+    A row whose choices are all taken has the first.
+    """
+    rows, choices = distance.shape
+    column = torch.zeros(rows, dtype=torch.long)
+    if choices == 1:
+        return column
+    taken, served, wanted = set(), [False] * rows, numbers.flatten().tolist()
+    finite = distance.flatten().argsort(stable=True)[: int(torch.isfinite(distance).sum())]
+    for pair in finite.tolist():
+        row = pair // choices
+        if not served[row] and wanted[pair] not in taken:
+            taken.add(wanted[pair])
+            served[row], column[row] = True, pair % choices
+    return column
 
 
 def _inside(
@@ -212,16 +257,20 @@ def _neighbours(generator: Generator, latents: Tensor, support: Support, batch_s
 
 
 def _spread(generator: Generator, matching: Matching, seed: int, batch_size: int) -> Matching:
-    """Return the matching with the widest moves after which samples still lie where data lie."""
-    trial = streams.derived_seed(seed, streams.MATCHED)
-
-    def share(spread: float) -> float:
-        latents = matching.with_spread(spread).sample(2000, seed=trial)
-        logits = [matching.support(x) for x in stream(generator, latents, batch_size=batch_size)]
-        return float((torch.cat(logits) >= 0).double().mean())
-
-    still = share(0.0)
-    for spread in (1.0, 0.75, 0.5, 0.25):
-        if share(spread) >= 0.99 * still:
-            return matching.with_spread(spread)
-    return matching.with_spread(0.0)
+    """Return the matching with the least moves that make samples new, or with the widest that keep them good."""
+    trial, support = streams.derived_seed(seed, streams.MATCHED), matching.support
+    best, least = matching.with_spread(0.0), 0.0
+    for spread in SPREADS:
+        moved = matching.with_spread(spread)
+        inside, distances = [], []
+        for x in stream(generator, moved.sample(TRIAL, seed=trial), batch_size=batch_size):
+            inside.append(support(x) >= 0)
+            distances.append(support.nearest_distance(x))
+        share = float(torch.cat(inside).double().mean())
+        least = least or STILL * share
+        if share < least:
+            break
+        best = moved
+        if float(torch.cat(distances).median()) >= NEW * support.apart:
+            break
+    return best

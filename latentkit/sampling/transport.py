@@ -33,8 +33,8 @@ def transport(
 ) -> GuidedSample:
     """Move each latent z0 to the z that minimises |z - z0| - d(G(z)) / k.
 
-    k is the largest slope of d(G(z)): with it a unit of the way never earns more than it costs, and latents move only
-    along the steepest ways. Adam descends, with the paper's settings: betas 0 and 0.9.
+    k is the largest slope of d(G(z)) between two draws: a latent moves where the critic rises more steeply than it does
+    between any of them. Adam descends, with the paper's settings: betas 0 and 0.9.
 
     Distances and slopes are those of the latents' normal scores; for a standard normal prior these are the latents, a
     uniform prior's latents cannot leave their bounds, and those on a sphere stay there.
@@ -50,8 +50,8 @@ def transport(
         progress: show a progress bar on standard error.
         steps: how many steps.
         rate: how far one step goes at most, about; above 0.
-        slope: k, above 0; None for the largest slope at the latents of a pilot. A smaller one moves them further.
-        pilot: latents of that pilot, which are none of the samples.
+        slope: k, above 0; None for the largest of a pilot's pairs. A smaller one moves latents further.
+        pilot: pairs of latents of that pilot, which are none of the samples.
 
     Returns:
         The samples in the order of their candidates. `acceptance` is 1 and `ess` n, of a law that is not the target.
@@ -64,7 +64,7 @@ def transport(
 
     References:
         Tanaka (2019), "Discriminator optimal transport": the transport in the latent space, argmin over z of
-        |z - z0| - d(G(z)) / k, with the effective Lipschitz constant k, there from pairs, here from gradients.
+        |z - z0| - d(G(z)) / k, with the effective Lipschitz constant k, the largest slope between pairs.
     """
     call = Call(
         "transport",
@@ -79,8 +79,10 @@ def transport(
     )
     steps, rate = as_count(steps, "steps"), as_number(rate, "rate", least=0.0, open_least=True)
     if slope is None:
-        u = normal_scores(call.prior, call.latents(0, as_count(pilot, "pilot"), seed=call.other_seed))
-        k = float(call.evaluator.score_slopes(u)[2].norm(dim=1).max())
+        first = call.latents(0, 2 * as_count(pilot, "pilot"), seed=call.other_seed)
+        logits = call.evaluator.ratios(first).double().reshape(2, -1)
+        u = normal_scores(call.prior, first).reshape(2, -1, first.shape[1])
+        k = float(((logits[0] - logits[1]).abs() / (u[0] - u[1]).norm(dim=1).clamp(min=OFFSET)).max())
         call.evaluator.end_pilot()
         if k == 0.0:
             raise CriticError(
