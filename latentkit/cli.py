@@ -50,12 +50,23 @@ _MORE = {
     ),
     "quality": (
         "The critic is calibrated on held-out real samples first; if it cannot tell them from generated ones, nothing "
-        "is written.",
+        "is written. Good latents reach the threshold, as all but 5 per cent of real samples do; islands are their "
+        "parts that hang together, coverage is the share of real samples with a generated one nearby.",
         "quality runs/digits --out map.npz -n 20000",
     ),
     "project": (
         "The trustworthiness that is printed says how far neighbours in the plane are neighbours indeed.",
         "project runs/digits --out map.png",
+    ),
+    "tide": (
+        "The threshold rises from the lowest probability to the highest: what is below is under water, and islands "
+        "part and drown, each in its own colour.",
+        "tide runs/digits --out tide.gif",
+    ),
+    "route": (
+        "The route keeps to what the calibrated critic believes where that hangs together, and says so where it does "
+        "not. It is shown on the map beside its samples, with the curves that ignore the map.",
+        "route runs/digits 3 8 --out route.gif",
     ),
     "animate": (
         "The loop is matched to the prior and has no doubled frame. Where the class of a conditional model changes, "
@@ -63,7 +74,7 @@ _MORE = {
         "animate runs/digits --out walk.gif --keys 8 --grid 6x3",
     ),
     "report": (
-        "It opens from disk: verdict, samples, walks, arithmetic, quality, map.",
+        "It opens from disk: verdict, samples, walks, arithmetic, manifold, map.",
         "report runs/digits --out report",
     ),
 }
@@ -110,6 +121,7 @@ def _finish(result: dict[str, Any], as_json: bool) -> None:
     width = max(map(len, result))
     for key, value in result.items():
         lines = [f"{name} {_shown(inner)}" for name, inner in value.items()] if isinstance(value, dict) else [value]
+        lines = lines or ["none"]
         for k, line in enumerate(lines):
             print(f"{key.replace('_', ' ') if k == 0 else '':<{width}}  {_shown(line)}")
 
@@ -117,6 +129,8 @@ def _finish(result: dict[str, Any], as_json: bool) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(inner)}" for name, inner in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -155,7 +169,10 @@ def _parser() -> Parser:
             "--best",
             type=float,
             metavar="FRACTION",
-            help="draw from the best FRACTION of latents by the calibrated critic, such as 0.25",
+            help="only the best FRACTION of latents by the calibrated critic, such as 0.25",
+        )
+        sub.add_argument(
+            "--balanced", action="store_true", help="the best of each island, by its share, rather than of all at once"
         )
 
     verb("info", "Say what a checkpoint holds and how it was trained.")
@@ -197,6 +214,18 @@ def _parser() -> Parser:
     sub = verb("quality", "Score latents with the calibrated critic.", "a .npz with latents and scores")
     sub.add_argument("-n", type=int, default=10_000, help="how many latents (default 10000)")
     sub.add_argument("--allow-uninformative", action="store_true", help="write scores even if they mean nothing")
+    best(sub)
+
+    sub = verb("tide", "Film how islands of good latents part as the threshold rises.", "a .gif")
+    sub.add_argument("-n", type=int, default=4_000, help="how many latents to map (default 4000)")
+    sub.add_argument("--frames", type=int, default=60, help="how many thresholds (default 60)")
+    sub.add_argument("--fps", type=float, default=10.0, help="frames a second, at most 50 (default 10)")
+
+    sub = verb("route", "Lead from one latent to another through good ones.", "a .gif, or a .png picture")
+    sub.add_argument("a", type=int, metavar="A", help="number of the latent where it starts")
+    sub.add_argument("b", type=int, metavar="B", help="number of the latent where it ends")
+    sub.add_argument("-n", type=int, default=4_000, help="how many latents to map (default 4000)")
+    sub.add_argument("--steps", type=int, default=72, help="how many samples along each curve (default 72)")
 
     sub = verb("project", "Lay samples or latents out in the plane.", "a .png map or .npz with its points")
     sub.add_argument("-n", type=int, default=4_000, help="how many (default 4000)")

@@ -1,5 +1,6 @@
 """The charts and maps of reports and commands, drawn as RGB arrays in one house style."""
 
+import colorsys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from latentkit.style import ACCENT, COLOURS, GROUND, MUTED, SCALE, drawing, figu
 
 __all__ = [
     "MapStage",
+    "distinct_colours",
     "histogram_picture",
     "lines_picture",
     "plane_picture",
@@ -27,6 +29,18 @@ WILSON = 1.96
 
 #: Places that a marker leaves behind it.
 TRAIL = 12
+
+#: Of up to ten groups. The house's colours and three more; a name beside each, as no ten differ for every eye.
+GROUPS = (*COLOURS, "#8c564b", "#7f3c8d", "#9a9a00")
+
+
+def distinct_colours(count: int) -> list[str]:
+    """Return colours for so many groups: chosen ones, or more hues than anybody can tell apart."""
+    if count <= len(GROUPS):
+        return list(GROUPS[:count])
+    # By the golden ratio neighbouring numbers get hues far from each other, however many there are.
+    rgb = [colorsys.hls_to_rgb(k * 0.618034 % 1.0, 0.35 + 0.2 * (k % 2), 0.65) for k in range(count)]
+    return ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in rgb]
 
 
 def lines_picture(

@@ -35,8 +35,9 @@ UNREACHED, COARSE = 0.001, 1.5
 #: Most repairs, one after another.
 REPAIRS = 2
 
-#: The noise is so many times the likeliest bandwidth: enough that the law that is weighed lies beyond the data's on
-#: all sides, and little enough that few candidates are refused.
+#: The noise, in likeliest bandwidths, from 10,000 training samples on: enough that the law that is weighed lies beyond
+#: the data's on all sides, and little enough that few candidates are refused. Up to 1,000 it is half of that: so few
+#: samples do not teach a critic to take noise back.
 WIDER = 1.5
 
 #: Samples that the bandwidth is measured with, and held-out ones that it is measured on.
@@ -181,7 +182,7 @@ def refine(
         matching = match_latents(model, train, held_out, seed=seed, **shared)
         width = _bandwidth(model, matching, held_out, seed, batch_size)
         remaining, repairs = find_holes(matching, train), repairs + 1
-    soft = smoothed(model, WIDER * width)
+    soft = smoothed(model, _wider(len(train)) * width)
     proposal = soft.proposal(matching)
     opinion = second_opinion(
         soft, train, proposal=proposal, seed=seed, steps=steps, method="logistic", progress=progress
@@ -209,6 +210,11 @@ def refine(
         ceiling=trial.tuned["ceiling"],
         seed=seed,
     )
+
+
+def _wider(count: int) -> float:
+    """Return the noise, in likeliest bandwidths, for so many training samples."""
+    return WIDER * (0.5 + 0.5 * min(max(math.log10(count) - 3.0, 0.0), 1.0))
 
 
 def _worth_it(matching: Matching, width: float, own: float) -> bool:

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ from latentkit.animation import animate as film_of
 from latentkit.attributes import attributes_of
 from latentkit.bundled import found
 from latentkit.checkpoint import Checkpoint, load
-from latentkit.checks import as_number, as_seed, one_of
+from latentkit.checks import as_number, one_of
 from latentkit.conditional import Marginal
-from latentkit.console import watched
 from latentkit.curves import interpolate as matched
 from latentkit.curves import lerp, loop, slerp
-from latentkit.errors import ArgumentError, CriticError
-from latentkit.files import check_target, writing
+from latentkit.drawn import best_of, critic_of, draw, map_of, opened, shows
+from latentkit.errors import ArgumentError
+from latentkit.files import writing
 from latentkit.folders import check_folder
+from latentkit.journeys import journey
 from latentkit.limits import (
-    MOST_AT_A_TIME,
     MOST_FRAMES,
     MOST_KEYS,
     MOST_SCORED,
@@ -37,32 +36,27 @@ from latentkit.limits import (
     check_sheet,
     count_of,
 )
+from latentkit.metrics import sample_quality
 from latentkit.plots import plane_picture
-from latentkit.priors import Normal
+from latentkit.projection import Projection
 from latentkit.projection import project as lay_out
 from latentkit.protocols import Generator
-from latentkit.quality import QualityMap, quality_map
+from latentkit.quality import QualityMap
 from latentkit.render import samples_sheet, save_png
 from latentkit.reports.build import MARKER
 from latentkit.reports.build import report as write_report
+from latentkit.routes import compare_routes
 from latentkit.sampling.generate import generate
-from latentkit.sampling.truncate import truncated_sample
-from latentkit.views import classes_of, direction_of, probability_by_class, viewed
+from latentkit.tides import tide as tide_of
+from latentkit.views import classes_of, curve_of, direction_of, island_of, probability_by_class
 
-__all__ = ["animate", "edit", "info", "interpolate", "project", "quality", "report", "sample"]
+__all__ = ["animate", "edit", "info", "interpolate", "project", "quality", "report", "route", "sample", "tide"]
 
+#: Latents that a picture of a map can show, and samples that coverage is measured on.
+MOST_DRAWN, MOST_COMPARED = 100_000, 2_000
 
-def _load(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
-    """Return the checkpoint as `--class` asks and the output's path; both are checked before any work."""
-    out = Path(arguments.out)
-    if suffixes:
-        if out.suffix.lower() not in suffixes:
-            raise ArgumentError(f"--out must end in {' or '.join(suffixes)}, got {arguments.out!r}")
-        check_target(out)
-
-    as_seed(arguments.seed)
-    count_of(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
-    return viewed(load(arguments.checkpoint), arguments.label, str(arguments.checkpoint)), out
+#: Islands that are listed one by one.
+LISTED = 12
 
 
 def info(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -87,63 +81,8 @@ def info(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _draw(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, truncation: float | None = None) -> Tensor:
-    """Return n latents as `--seed`, `--best` and `--truncation` ask."""
-    prior = checkpoint.generator.prior
-    fraction = getattr(arguments, "best", None)
-    if truncation is not None:
-        if fraction is not None:
-            raise ArgumentError("--truncation and --best are two ways to choose latents; give one of them")
-
-        truncation = as_number(truncation, "--truncation", least=0.0, open_least=True)
-        if not isinstance(prior, Normal):
-            raise ArgumentError(f"--truncation needs a model with a normal prior; this one's is {prior}")
-        return truncated_sample(prior, n, threshold=truncation, seed=arguments.seed)
-    if fraction is None:
-        return prior.sample(n, seed=arguments.seed)
-
-    fraction = as_number(fraction, "--best", least=0.0, most=1.0, open_least=True)
-    # Twice as many as are needed, so that the n that are taken are a choice among the best.
-    scored = max(1000.0, 2.0 * n / fraction + 1.0)
-    if scored > MOST_SCORED:
-        raise ArgumentError(
-            f"--best {fraction:g} for {n:,} latents means to score {scored:,.0f}, more than {MOST_SCORED:,}; "
-            "take a larger fraction or fewer latents"
-        )
-    best = _map(checkpoint, arguments, int(scored)).top(fraction)
-    # In the order of the draw, not of the score: the first n are a fair choice among the best.
-    return best.rows(best.index.argsort()[:n]).latents
-
-
-def _shows(arguments: argparse.Namespace) -> bool:
-    """Whether a progress bar would be seen: not by a script, nor in a log file."""
-    return not arguments.json and watched()
-
-
 def _generate(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Namespace) -> Tensor:
-    return generate(checkpoint.generator, latents, batch_size=arguments.batch_size, progress=_shows(arguments))
-
-
-def _map(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int) -> QualityMap:
-    if checkpoint.critic is None:
-        raise CriticError(f"{arguments.checkpoint} has no critic, so its latents cannot be scored")
-    check_memory(checkpoint, n, "scoring", samples=False)
-    can_allow = hasattr(arguments, "allow_uninformative")
-    try:
-        return quality_map(
-            checkpoint.generator,
-            checkpoint.critic,
-            checkpoint.holdout,
-            n=n,
-            seed=arguments.seed,
-            batch_size=arguments.batch_size,
-            allow_uninformative=can_allow and arguments.allow_uninformative,
-            progress=_shows(arguments),
-        )
-    except CriticError as error:
-        way_out = "give --allow-uninformative to see the scores all the same" if can_allow else "leave out --best"
-        said = str(error).replace("pass allow_uninformative=True to see the scores all the same", way_out)
-        raise CriticError(said) from error
+    return generate(checkpoint.generator, latents, batch_size=arguments.batch_size, progress=shows(arguments))
 
 
 def _write_samples(generator: Generator, latents: Tensor, samples: Tensor, out: Path, columns: int | None) -> None:
@@ -161,11 +100,11 @@ def _write_samples(generator: Generator, latents: Tensor, samples: Tensor, out: 
 
 def sample(arguments: argparse.Namespace) -> dict[str, Any]:
     """Draw samples."""
-    checkpoint, out = _load(arguments, (".png", ".npz"))
+    checkpoint, out = opened(arguments, (".png", ".npz"))
     n = count_of(arguments.n, "-n")
     check_memory(checkpoint, n, "-n", samples=True)
     check_sheet(checkpoint, out, n)
-    latents = _draw(checkpoint, arguments, n, arguments.truncation)
+    latents = draw(checkpoint, arguments, n, arguments.truncation)
     samples = _generate(checkpoint, latents, arguments)
     _write_samples(checkpoint.generator, latents, samples, out, None)
     return {"wrote": str(out), "samples": len(samples)}
@@ -173,7 +112,7 @@ def sample(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Go from one latent to another."""
-    checkpoint, out = _load(arguments, (".png", ".gif", ".npz"))
+    checkpoint, out = opened(arguments, (".png", ".gif", ".npz"))
     prior = checkpoint.generator.prior
     film = out.suffix.lower() == ".gif"
     steps = count_of(arguments.steps, "--steps", most=MOST_FRAMES if film else None)
@@ -189,7 +128,7 @@ def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
     curve = {"interpolate": partial(matched, prior=prior), "slerp": slerp, "lerp": lerp}[arguments.curve](a, b)
     if film:
         made = film_of(checkpoint.generator, curve, frames=steps, batch_size=arguments.batch_size)
-        made.save(out, progress=_shows(arguments))
+        made.save(out, progress=shows(arguments))
     else:
         latents = curve.steps(steps)
         samples = _generate(checkpoint, latents, arguments)
@@ -205,7 +144,7 @@ def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def edit(arguments: argparse.Namespace) -> dict[str, Any]:
     """Move latents along the direction of an attribute."""
-    checkpoint, out = _load(arguments, (".png", ".npz"))
+    checkpoint, out = opened(arguments, (".png", ".npz"))
     prior = checkpoint.generator.prior
     known = attributes_of(checkpoint.holdout)
     measure = known[one_of(arguments.attribute, "--attribute", tuple(known))]
@@ -239,31 +178,125 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def quality(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Score latents with the calibrated critic."""
-    checkpoint, out = _load(arguments, (".npz",))
-    scored = _map(checkpoint, arguments, count_of(arguments.n, "-n", most=MOST_SCORED))
-    scored.save(out)
+    """Score latents with the calibrated critic, and find their islands."""
+    checkpoint, out = opened(arguments, (".npz",))
+    fraction = best_of(arguments)
+    scored = map_of(checkpoint, arguments, count_of(arguments.n, "-n", most=MOST_SCORED), charted=True)
+    labels = checkpoint.generator.labels(scored.latents) if isinstance(checkpoint.generator, Marginal) else None
+    islands = scored.islands(labels=labels)
+    kept = scored
+    if fraction is not None:
+        kept = scored.top_balanced(fraction, islands) if arguments.balanced else scored.top(fraction)
+    kept.save(out)
     calibration = scored.calibration
     return {
         "wrote": str(out),
-        "latents": len(scored),
+        "latents": len(kept),
         "verdict": scored.verdict,
         "auc": calibration.auc,
         "brier": calibration.brier,
         "calibration_error": calibration.ece,
         "z": calibration.z,
         "z_of_raw_logits": calibration.z_raw,
-        "mean_probability": float(scored.probability.mean()),
+        "mean_probability": float(kept.probability.mean()),
         **probability_by_class(checkpoint.generator, scored),
+        "threshold": islands.threshold,
+        "good": islands.good / len(scored),
+        "coverage": _coverage(checkpoint, scored, islands.threshold),
+        "islands": {str(k + 1): island_of(checkpoint, scored, islands, k) for k in range(min(len(islands), LISTED))},
+        "islands_in_all": len(islands),
+    }
+
+
+def _coverage(checkpoint: Checkpoint, scored: QualityMap, threshold: float) -> dict[str, float]:
+    """Return the share of held-out samples that have a sample of the map nearby: one of all, or of the good latents.
+
+    Both are of as many samples, so that they can be compared.
+    """
+    chart, real = scored.chart, checkpoint.holdout.flatten(1)[:MOST_COMPARED]
+    if chart is None:
+        return {}
+    good = chart.features[chart.probability >= threshold]
+    count = min(len(real), len(good))
+    if count <= 5:
+        return {}
+    sides = {"of_all": chart.features, "of_good": good}
+    return {name: sample_quality(real[:count], side[:count]).coverage for name, side in sides.items()}
+
+
+def _plane(checkpoint: Checkpoint, scored: QualityMap, arguments: argparse.Namespace) -> Projection | None:
+    """Lay the map's samples out in the plane, unless they or their latents are points of it."""
+    if not check_drawable(checkpoint) or scored.prior.dim == 2:
+        return None
+    return lay_out(_generate(checkpoint, scored.latents, arguments), "umap", seed=arguments.seed)
+
+
+def tide(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Film the rising tide."""
+    checkpoint, out = opened(arguments, (".gif",))
+    check_drawable(checkpoint)
+    n = count_of(arguments.n, "-n", most=MOST_DRAWN)
+    frames = count_of(arguments.frames, "--frames", least=2, most=MOST_FRAMES)
+    fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
+    scored = map_of(checkpoint, arguments, n, charted=True)
+    generator, critic = checkpoint.generator, critic_of(checkpoint, arguments)
+    islands, plane = scored.islands(), _plane(checkpoint, scored, arguments)
+    film = tide_of(
+        scored,
+        generator,
+        critic,
+        plane=plane,
+        islands=islands,
+        frames=frames,
+        fps=fps,
+        batch_size=arguments.batch_size,
+    )
+    film.save(out, progress=shows(arguments))
+    return {
+        "wrote": str(out),
+        "frames": film.count,
+        "seconds": film.seconds,
+        "verdict": scored.verdict,
+        "islands": islands.summary,
+    }
+
+
+def route(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Lead from one latent to another through what the critic believes."""
+    checkpoint, out = opened(arguments, (".png", ".gif"))
+    check_drawable(checkpoint)
+    n = count_of(arguments.n, "-n", most=MOST_DRAWN)
+    steps = count_of(arguments.steps, "--steps", least=2, most=MOST_FRAMES)
+    for k in (arguments.a, arguments.b):
+        if not 0 <= k < streams.LONGEST:
+            raise ArgumentError(f"A and B are numbers of latents from 0 to 2**96 - 1, got {k}")
+    if arguments.a == arguments.b:
+        raise ArgumentError(f"A and B are both {arguments.a}, so there is no way between them; take two latents")
+    scored = map_of(checkpoint, arguments, n, charted=True)
+    generator, critic, size = checkpoint.generator, critic_of(checkpoint, arguments), arguments.batch_size
+    a, b = (generator.prior.sample(1, seed=arguments.seed, start=k)[0] for k in (arguments.a, arguments.b))
+    plane = _plane(checkpoint, scored, arguments)
+    trip = journey(scored, generator, critic, a, b, plane=plane, steps=steps, batch_size=size)
+    if out.suffix.lower() == ".gif":
+        trip.film().save(out, progress=shows(arguments))
+    else:
+        save_png(trip.picture(), out)
+    rows = compare_routes(scored, generator, critic, a, b, batch_size=size)
+    return {
+        "wrote": str(out),
+        "verdict": scored.verdict,
+        "route": trip.note,
+        "curves": {row.name: curve_of(row) for row in rows},
+        **classes_of(generator, torch.stack([a, b])),
     }
 
 
 def project(arguments: argparse.Namespace) -> dict[str, Any]:
     """Lay samples or latents out in the plane."""
-    checkpoint, out = _load(arguments, (".png", ".npz"))
+    checkpoint, out = opened(arguments, (".png", ".npz"))
     n = count_of(arguments.n, "-n")
     check_memory(checkpoint, n, "-n", samples=arguments.of == "samples")
-    latents = _draw(checkpoint, arguments, n)
+    latents = draw(checkpoint, arguments, n)
     rows = latents
     if arguments.of == "samples":
         rows = _generate(checkpoint, latents, arguments)
@@ -285,14 +318,14 @@ def _grid(text: str) -> tuple[int, int]:
 
 def animate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Film a loop through random latents."""
-    checkpoint, out = _load(arguments, (".gif",))
+    checkpoint, out = opened(arguments, (".gif",))
     columns, rows = _grid(arguments.grid)
     check_frame(checkpoint, columns, rows)
     count = count_of(arguments.keys, "--keys", least=3, most=MOST_KEYS)
     frames = count_of(arguments.frames, "--frames", most=MOST_FRAMES)
     fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
     check_memory(checkpoint, columns * rows * max(frames, count), "--grid times --frames", samples=False)
-    keys = _draw(checkpoint, arguments, columns * rows * count)
+    keys = draw(checkpoint, arguments, columns * rows * count)
     loops = [loop(some, prior=checkpoint.generator.prior) for some in keys.split(count)]
     film = film_of(
         checkpoint.generator,
@@ -302,7 +335,7 @@ def animate(arguments: argparse.Namespace) -> dict[str, Any]:
         columns=columns,
         batch_size=arguments.batch_size,
     )
-    film.save(out, progress=_shows(arguments))
+    film.save(out, progress=shows(arguments))
     return {"wrote": str(out), "frames": film.count, "seconds": film.seconds, "bytes": out.stat().st_size}
 
 
@@ -310,7 +343,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the page with everything."""
     check_folder(arguments.out, marker=MARKER)
     n = None if arguments.n is None else count_of(arguments.n, "-n", least=500)
-    checkpoint, out = _load(arguments)
+    checkpoint, out = opened(arguments)
     check_memory(checkpoint, n or 1, "-n", samples=True)
     page = write_report(
         checkpoint,
@@ -318,7 +351,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
         seed=arguments.seed,
         n=n,
         batch_size=arguments.batch_size,
-        progress=_shows(arguments),
+        progress=shows(arguments),
     )
     size = sum(file.stat().st_size for file in page.parent.iterdir())
     return {"wrote": str(page), "megabytes": round(size / 1e6, 2)}

@@ -1,5 +1,6 @@
 """A checkpoint as the commands show it: one class of a conditional generator, or all of them at once."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +15,10 @@ from latentkit.directions import Direction, mean_difference
 from latentkit.errors import LabelError
 from latentkit.priors import Normal
 from latentkit.protocols import Generator
-from latentkit.quality import QualityMap
+from latentkit.quality import Islands, QualityMap
+from latentkit.routes import CurveQuality
 
-__all__ = ["classes_of", "direction_of", "probability_by_class", "viewed"]
+__all__ = ["classes_of", "curve_of", "direction_of", "island_of", "probability_by_class", "viewed"]
 
 
 def viewed(checkpoint: Checkpoint, label: str | None, name: str) -> Checkpoint:
@@ -90,3 +92,30 @@ def probability_by_class(generator: Generator, scored: QualityMap) -> dict[str, 
         if bool((labels == k).any())
     }
     return {"mean_probability_by_class": means}
+
+
+def island_of(checkpoint: Checkpoint, scored: QualityMap, islands: Islands, k: int) -> dict[str, Any]:
+    """Return what is said of an island: its share of the good latents, size, quality, representative, and classes."""
+    said = {
+        "share": float(islands.share[k]),
+        "latents": int(islands.count[k]),
+        "probability": float(islands.probability[k]),
+        "representative": int(scored.index[islands.representative[k]]),
+    }
+    if islands.makeup is None:
+        return said
+    share = islands.makeup[k].tolist()
+    return {**said, "classes": {name: part for name, part in zip(checkpoint.classes, share, strict=False) if part > 0}}
+
+
+def curve_of(row: CurveQuality) -> dict[str, Any]:
+    """Return what is said of a curve: its figures, or why there is no such curve."""
+    if math.isnan(row.mean_probability):
+        return {"note": row.note}
+    return {
+        "mean_probability": row.mean_probability,
+        "least_probability": row.least_probability,
+        "length": row.length,
+        "worst_jump": row.worst_jump,
+        "mean_typicality": row.mean_typicality,
+    }

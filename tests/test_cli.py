@@ -156,6 +156,51 @@ def test_an_edit_keeps_its_own_latent_in_the_middle(image_run, tmp_path, capsys)
     assert np.allclose(middle, Normal(8).sample(2, seed=0).numpy(), atol=1e-6)
 
 
+@pytest.fixture
+def believed(monkeypatch):
+    """Take every critic at its word, so that maps of untrained networks are made."""
+    monkeypatch.setattr("latentkit.calibration.verdict._judge", lambda *_: ("informative", "taken at its word."))
+
+
+@pytest.mark.parametrize("kind", ["point_run", "conditional_run"])
+def test_a_map_is_filmed_and_travelled(kind, request, believed, tmp_path, capsys):
+    folder, gif = request.getfixturevalue(kind), tmp_path / "film.gif"
+    code, printed, err = run(capsys, "tide", folder, "--out", gif, "-n", 200, "--frames", 4, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(printed)
+    assert told["frames"] == 4
+    assert told["seconds"] == pytest.approx(1.4), "the last frame stands for a second"
+    for name in ("way.gif", "way.png"):
+        argv = ["route", folder, 3, 8, "--out", tmp_path / name, "-n", 200, "--steps", 5, "--json"]
+        code, printed, err = run(capsys, *argv)
+        assert (code, err) == (0, "")
+        told = json.loads(printed)
+        assert list(told["curves"]) == ["route", "lerp", "slerp", "prior-matched", "geodesic"]
+        assert (tmp_path / name).stat().st_size > 0
+
+
+def test_a_map_lists_its_islands(conditional_run, believed, tmp_path, capsys):
+    out = tmp_path / "map.npz"
+    argv = ["quality", conditional_run, "--out", out, "-n", 600]
+    code, printed, _ = run(capsys, *argv, "--json")
+    assert code == 0
+    told = json.loads(printed)
+    stored = np.load(out)
+    assert told["good"] == (stored["probability"] >= told["threshold"]).mean()
+    assert told["islands_in_all"] == len(told["islands"]) >= 1
+    first = told["islands"]["1"]
+    assert 0 <= first["share"] <= 1
+    assert sum(first["classes"].values()) == pytest.approx(1.0)
+    assert stored["probability"][first["representative"]] >= told["threshold"]
+    assert 0 <= told["coverage"]["of_good"] <= 1
+    for more, least in (([], np.sort(stored["probability"])[-150]), (["--balanced"], told["threshold"])):
+        code, printed, _ = run(capsys, *argv, "--best", 0.25, *more, "--json")
+        assert code == 0
+        assert json.loads(printed)["latents"] == len(np.load(out)["latents"]) == 150
+        assert np.load(out)["probability"].min() >= least
+    assert run(capsys, "sample", conditional_run, "--out", out, "-n", 9, "--best", 0.5, "--balanced")[0] == 0
+
+
 def test_a_film_has_the_frames_and_seconds_that_were_asked(image_run, tmp_path, capsys):
     out = tmp_path / "film.gif"
     code, printed, _ = run(
@@ -218,6 +263,16 @@ def test_info_tells_what_the_checkpoint_holds(point_run, capsys):
         (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "--steps", "1"], "--steps"),
         (["edit", "{run}", "--out", "{tmp}/x.png", "--attribute", "slant", "-n", "9" * 20], "-n times --steps"),
         (["project", "{run}", "--out", "{tmp}/x.png", "-n", "0"], "-n must be"),
+        (["sample", "{run}", "--out", "{tmp}/x.png", "--balanced"], "needs --best FRACTION"),
+        (["quality", "{run}", "--out", "{tmp}/x.npz", "--balanced"], "needs --best FRACTION"),
+        (["tide", "{run}", "--out", "{tmp}/x.png"], "--out must end in .gif"),
+        (["tide", "{run}", "--out", "{tmp}/x.gif", "--frames", "1"], "--frames must be a whole number of at least 2"),
+        (["tide", "{run}", "--out", "{tmp}/x.gif", "-n", "1000000"], "-n must be at most 100,000"),
+        (["tide", "{run}", "--out", "{tmp}/x.gif", "--fps", "90"], "--fps"),
+        (["route", "{run}", "3", "3", "--out", "{tmp}/x.gif"], "A and B are both 3"),
+        (["route", "{run}", "3", "-4", "--out", "{tmp}/x.gif"], "-4"),
+        (["route", "{run}", "3", "4", "--out", "{tmp}/x.gif", "--steps", "1"], "--steps must be a whole number"),
+        (["route", "{run}", "3", "--out", "{tmp}/x.gif"], "B"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--keys", "2"], "--keys must be a whole number of at least 3"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--keys", "100000"], "--keys"),
         (["animate", "{run}", "--out", "{tmp}/x.gif", "--grid", "999x999"], "--grid 999x999 makes frames of"),
@@ -245,9 +300,9 @@ def test_a_users_mistake_is_one_line_and_code_2(
     def work(*_args, **_options):
         raise AssertionError("a mistake was found only after work had begun")
 
-    for name in ("generate", "quality_map", "film_of"):
+    for name in ("generate", "film_of"):
         monkeypatch.setattr(verbs, name, work)
-    for name in ("latentkit.priors.Normal.sample", "latentkit.reports.build.make_study"):
+    for name in ("latentkit.drawn.quality_map", "latentkit.priors.Normal.sample", "latentkit.reports.build.make_study"):
         monkeypatch.setattr(name, work)
     (tmp_path / "file").write_text("mine")
     before = sorted(p.name for p in tmp_path.iterdir())
@@ -360,7 +415,7 @@ def test_help_teaches_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for verb in (*VERBS, "info", "report"):
+    for verb in (*VERBS, "info", "report", "route", "tide"):
         assert verb in done.stdout
 
 

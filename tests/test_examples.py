@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 WRITES = {
     "quickstart": ["best.gif", "report/index.html", "runs/digits/manifest.json"],
+    "high_quality_manifold": ["landscape.png", "tide.gif"],
     "one_latent_every_class": ["classes.png"],
     "wrap_your_model": ["waves.gif"],
 }

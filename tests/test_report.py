@@ -62,11 +62,17 @@ def point_report(point_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def plain_checkpoint(point_checkpoint):
+    """One whose report is made in no time, as nothing is scored."""
+    return replace(point_checkpoint, critic=None)
+
+
+@pytest.fixture(scope="module")
 def class_report(conditional_checkpoint, tmp_path_factory):
     """Of a conditional checkpoint, whose critic is taken at its word so that all its pictures are drawn."""
     folder = tmp_path_factory.mktemp("classes") / "report"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("latentkit.calibration._judge", lambda *_: ("informative", "taken at its word."))
+        patch.setattr("latentkit.calibration.verdict._judge", lambda *_: ("informative", "taken at its word."))
         return lk.report(conditional_checkpoint, folder, n=500, progress=False)
 
 
@@ -141,11 +147,11 @@ HOSTILE = [
 ]
 
 
-def test_text_from_users_stays_text(point_checkpoint, point_report, tmp_path):
-    plain = read(point_report)
+def test_text_from_users_stays_text(plain_checkpoint, tmp_path):
+    plain = read(lk.report(plain_checkpoint, tmp_path / "plain", n=500, progress=False))
     for k, text in enumerate(HOSTILE):
         named = replace(
-            point_checkpoint, data=text, trainer=text, settings={text: text}, classes=(text,), holdout_labels=None
+            plain_checkpoint, data=text, trainer=text, settings={text: text}, classes=(text,), holdout_labels=None
         )
         page = read(lk.report(named, tmp_path / f"{k}", n=500, progress=False))
         # The settings table of the fixture has other rows than one: compare without table cells.
@@ -155,27 +161,27 @@ def test_text_from_users_stays_text(point_checkpoint, point_report, tmp_path):
         assert not [name for _, name in page.attributes if name.startswith("on")]
 
 
-def test_an_older_report_is_replaced_as_a_whole(point_checkpoint, tmp_path):
+def test_an_older_report_is_replaced_as_a_whole(plain_checkpoint, tmp_path):
     target = tmp_path / "report"
-    lk.report(point_checkpoint, target, n=500, progress=False)
+    lk.report(plain_checkpoint, target, n=500, progress=False)
     left = json.loads((target / "report.json").read_text("utf-8"))
     left["files"].append("left-over.png")
     (target / "report.json").write_text(json.dumps(left), "utf-8")
     (target / "left-over.png").write_text("of the older report")
-    lk.report(point_checkpoint, target, n=500, progress=False)
+    lk.report(plain_checkpoint, target, n=500, progress=False)
     assert not (target / "left-over.png").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
     assert json.loads((target / "report.json").read_text("utf-8"))["files"] == sorted(p.name for p in target.iterdir())
 
 
-def test_notes_beside_an_older_report_are_not_removed(point_checkpoint, tmp_path, monkeypatch):
+def test_notes_beside_an_older_report_are_not_removed(plain_checkpoint, tmp_path, monkeypatch):
     target = tmp_path / "report"
-    page = lk.report(point_checkpoint, target, n=500, progress=False)
+    page = lk.report(plain_checkpoint, target, n=500, progress=False)
     before = page.read_bytes()
     (target / "notes.txt").write_text("mine")
     monkeypatch.setattr("latentkit.reports.build.make_study", None)
     with pytest.raises(OutputError, match=r"other files \(notes.txt\)"):
-        lk.report(point_checkpoint, target, seed=1, n=500, progress=False)
+        lk.report(plain_checkpoint, target, seed=1, n=500, progress=False)
     assert (target / "notes.txt").read_text() == "mine"
     assert page.read_bytes() == before
 
@@ -187,9 +193,9 @@ def test_a_report_json_of_somebody_else_makes_no_folder_ours(point_checkpoint, t
         lk.report(point_checkpoint, tmp_path)
 
 
-def test_a_failure_leaves_the_older_report(point_checkpoint, tmp_path, monkeypatch):
+def test_a_failure_leaves_the_older_report(plain_checkpoint, tmp_path, monkeypatch):
     target = tmp_path / "report"
-    page = lk.report(point_checkpoint, target, n=500, progress=False)
+    page = lk.report(plain_checkpoint, target, n=500, progress=False)
     before = page.read_bytes()
 
     def broken(*_args):
@@ -197,7 +203,7 @@ def test_a_failure_leaves_the_older_report(point_checkpoint, tmp_path, monkeypat
 
     monkeypatch.setattr("latentkit.reports.build.render_page", lambda **_: broken())
     with pytest.raises(RuntimeError, match="in the middle"):
-        lk.report(point_checkpoint, target, seed=4, n=500, progress=False)
+        lk.report(plain_checkpoint, target, seed=4, n=500, progress=False)
     assert page.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
 
@@ -261,8 +267,8 @@ def test_a_generator_of_your_own_has_a_report_too(point_checkpoint, tmp_path):
     assert "has no critic" in text
 
 
-def test_what_is_shown_is_what_the_captions_say(point_checkpoint, tmp_path):
-    page = lk.report(point_checkpoint, tmp_path / "r", n=500, progress=False)
+def test_what_is_shown_is_what_the_captions_say(plain_checkpoint, tmp_path):
+    page = lk.report(plain_checkpoint, tmp_path / "r", n=500, progress=False)
     text = " ".join(read(page).words)
     assert "the first 125 of seed 0" in text
     assert "2000" not in text
@@ -284,6 +290,66 @@ def test_what_a_report_cannot_show_is_said_before_any_work(image_checkpoint, tmp
         lk.report(image_checkpoint, tmp_path / "r", n=40_000)
     with pytest.raises(ArgumentError, match="has none"):
         lk.report(replace(image_checkpoint, holdout=image_checkpoint.holdout[:0]), tmp_path / "r")
+
+
+# ---- the manifold
+
+
+@pytest.fixture(scope="module")
+def opinion_report(tmp_path_factory):
+    """Of two round hills that the generator makes too wide, with a critic that says nothing."""
+    generator = lk.wrap(lambda z: torch.where(z > 0, z + 1.0, z - 1.0), lk.Normal(2))
+    real = 0.5 * lk.Normal(2).sample(600, seed=5)
+    holdout = torch.where(real > 0, real + 1.0, real - 1.0)
+    checkpoint = lk.Checkpoint(generator, lambda x: x[:, 0] * 0.0, holdout, data="corners", trainer="none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latentkit.reports.study.STEPS_POINTS", 100)
+        return lk.report(checkpoint, tmp_path_factory.mktemp("opinion") / "report", n=1000, progress=False)
+
+
+def manifold_of(page):
+    return page.read_text(encoding="utf-8").split('<section id="manifold">')[1].split("</section>")[0]
+
+
+def test_a_critic_without_signal_makes_way_for_a_second_opinion(opinion_report):
+    text = " ".join(read(opinion_report).words)
+    assert "So this page scores by a second opinion" in text
+    assert "cannot tell real from generated ones" in text, "the checkpoint's own critic is judged all the same"
+    chapter = manifold_of(opinion_report)
+    assert "The scores are those of a second opinion: it is a fresh network" in chapter
+    assert "judged by 75 others" in chapter
+    assert "75 held-out, 1000 generated" in chapter
+
+
+def test_the_manifold_is_drawn_with_its_figures(opinion_report):
+    chapter = manifold_of(opinion_report)
+    for file in ("landscape.png", "islands.png", "tide.gif", "route.png", "route.gif", "top-plain.png"):
+        assert f'src="{file}"' in chapter
+    # The four corners are four islands, of a fourth of the good latents each.
+    rows = re.findall(r'<th scope="row">(\d+)</th><td>([\d.]+) %</td>', chapter)
+    assert [number for number, _ in rows] == ["1", "2", "3", "4"]
+    assert all(15.0 < float(share) < 35.0 for _, share in rows)
+    for curve in ("route", "prior-matched", "lerp", "slerp", "geodesic"):
+        assert f'<th scope="row">{curve}</th>' in chapter
+
+
+def test_a_critic_that_says_something_is_not_asked_twice(image_checkpoint, monkeypatch, tmp_path):
+    monkeypatch.setattr("latentkit.calibration.verdict._judge", lambda *_: ("informative", "taken at its word."))
+    monkeypatch.setattr("latentkit.reports.study.ENOUGH", 0)
+    monkeypatch.setattr("latentkit.reports.study.second_opinion", None)
+    page = lk.report(image_checkpoint, tmp_path / "r", n=500, progress=False)
+    assert "The scores are those of the checkpoint&#39;s own critic." in manifold_of(page)
+
+
+def test_without_signal_there_is_no_map_and_it_is_said_why(image_report):
+    chapter = manifold_of(image_report)
+    assert "So no map is drawn" in chapter
+    assert "tide.gif" not in chapter
+    assert 'src="reliability.png"' in chapter
+
+
+def test_the_manifold_of_several_classes_names_them(class_report):
+    assert re.search(r"<td>(zero|One|two &amp; more) \d+ %", manifold_of(class_report))
 
 
 # ---- several classes

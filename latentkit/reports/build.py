@@ -9,7 +9,7 @@ from latentkit.conditional import Conditioned, Marginal, marginal
 from latentkit.errors import ArgumentError, CheckpointError
 from latentkit.files import write_text
 from latentkit.folders import Marker, check_folder, writing_folder
-from latentkit.reports import arithmetic, chapters, classes, mapping, walks
+from latentkit.reports import arithmetic, chapters, classes, manifold, mapping, walks
 from latentkit.reports.page import render_page
 from latentkit.reports.study import make_study
 from latentkit.reports.verdict import verdict
@@ -64,7 +64,7 @@ def report(
     checkpoint = marginal(checkpoint) if checkpoint.conditional else checkpoint
     from tqdm import tqdm
 
-    steps = (chapters.samples, walks.chapter, arithmetic.chapter, chapters.quality, mapping.chapter, chapters.making)
+    steps = (chapters.samples, walks.chapter, arithmetic.chapter, manifold.chapter, mapping.chapter, chapters.making)
     with (
         writing_folder(folder, marker=MARKER) as part,
         tqdm(total=len(steps) + 1, desc="report", unit="chapter", disable=not progress, leave=False) as bar,

@@ -11,10 +11,9 @@ from latentkit.render import samples_sheet, save_png
 from latentkit.reports import classes
 from latentkit.reports.page import Chapter, Figure, Table
 from latentkit.reports.study import Study
-from latentkit.reports.verdict import believed
 from latentkit.scatter import plane_limits, points_rgb
 
-__all__ = ["making", "quality", "samples"]
+__all__ = ["making", "samples"]
 
 FAVOURITES = (
     "If the critic is worth its verdict, the favourites look better than the least believed. They may also look alike: "
@@ -63,88 +62,6 @@ def _samples_by_class(study: Study, generator: Marginal, folder: Path) -> Chapte
     elif study.quality is not None:
         text.append(NO_SIGNAL)
     return Chapter("samples", "Samples", tuple(text), figures)
-
-
-def quality(study: Study, folder: Path) -> Chapter:
-    """What the critic says of samples it never saw, how far it can be believed, and where it is high."""
-    if study.quality is None:
-        return Chapter("quality", "Quality", (believed(study).detail,))
-    found = study.quality
-    calibration = found.calibration
-    figures = []
-    real = calibration.probability(study.real_logits).numpy()
-    picture = plots.histogram_picture(
-        {"held-out real": real, "generated": found.probability.numpy()}, x_label="calibrated probability of being real"
-    )
-    save_png(picture, folder / "scores.png")
-    figures.append(
-        Figure(
-            "scores.png",
-            "Histogram of calibrated scores of real and generated samples",
-            "Calibrated scores of held-out real and of generated samples. Where both lie together the critic cannot "
-            "tell them apart.",
-            f"{len(real)} held-out, {len(found)} generated, seed {study.seed}; {calibration.method} calibration",
-        )
-    )
-    save_png(plots.reliability_picture(calibration), folder / "reliability.png")
-    figures.append(
-        Figure(
-            "reliability.png",
-            "Reliability of the calibrated scores",
-            "Of the samples that got a probability, what share was real? On the diagonal the scores mean what they "
-            "say. Bars are 95% intervals; below, how many samples got which probability.",
-            f"5-fold cross-validated, {calibration.count} held-out and as many generated samples of seed {study.seed}",
-        )
-    )
-    if study.latents.shape[1] == 2:
-        picture = plots.plane_picture(
-            study.latents,
-            found.probability,
-            title="latent plane",
-            label="probability of being real",
-            axes_labels=("z1", "z2"),
-        )
-        save_png(picture, folder / "latent-plane.png")
-        figures.append(
-            Figure(
-                "latent-plane.png",
-                "The latent plane coloured by score",
-                "The latent space itself, coloured by the score of what each latent makes.",
-                f"{len(found)} latents of seed {study.seed}",
-            )
-        )
-    kept = found.top(0.25)
-    rows = (
-        ("AUC on held-out samples", f"{calibration.auc:.3f}", "0.5 is chance"),
-        ("95% interval of the AUC", f"{calibration.auc_interval[0]:.3f} to {calibration.auc_interval[1]:.3f}", ""),
-        ("Brier score", f"{calibration.brier:.3f}", "0.25 says nothing, 0 is perfect"),
-        ("expected calibration error", f"{calibration.ece:.3f}", "0 is perfect"),
-        ("Z of the raw logits", f"{calibration.z_raw:+.1f}", "beyond +-2 they are no probabilities"),
-        (
-            "mean probability, all latents",
-            f"{float(found.probability.mean()):.3f}",
-            f"held-out real: {real.mean():.3f}",
-        ),
-        ("mean probability, better quarter", f"{float(kept.probability.mean()):.3f}", f"{len(kept)} latents"),
-        (
-            "typicality, better quarter",
-            f"{float(kept.typicality.mean()):.3f}",
-            f"all latents: {float(found.typicality.mean()):.3f}",
-        ),
-    )
-    by_class = classes.probabilities(study)
-    text = [
-        "The discriminator's logits, compared on real samples that it never saw with as many generated ones, become "
-        "probabilities.",
-        calibration.explanation,
-    ]
-    return Chapter(
-        "quality",
-        "Quality",
-        tuple(text),
-        tuple(figures),
-        (Table("The critic, measured.", ("figure", "value", "to compare"), rows), *([by_class] if by_class else [])),
-    )
 
 
 def making(study: Study, folder: Path) -> Chapter:

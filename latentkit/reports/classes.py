@@ -204,10 +204,10 @@ def _frames(generator: Marginal, latents: Tensor, batch_size: int) -> Iterator[P
 
 def probabilities(study: Study) -> Table | None:
     """Compare each class's mean calibrated probability with that of its held-out real samples."""
-    if study.quality is None or study.labels is None or study.marginal is None:
+    if study.quality is None or study.judged is None or study.labels is None or study.marginal is None:
         return None
-    found, labels = study.quality, study.checkpoint.holdout_labels
-    real = found.calibration.probability(study.real_logits)
+    found, labels = study.quality, study.judged.labels
+    real = found.calibration.probability(found.real_logits)
     rows = []
     for k, name in enumerate(study.marginal.classes):
         made = found.probability[study.labels == k]

@@ -1,6 +1,5 @@
 """The report's map: samples laid out in the plane, to be hovered over, and a walk across it."""
 
-import colorsys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from latentkit.render import save_image, save_png, sheet, thumbnails, to_rgb
 from latentkit.reports.page import Chapter, Figure, MapData
 from latentkit.reports.study import Study
 from latentkit.sampling.generate import generate
-from latentkit.style import COLOURS
 
 __all__ = ["chapter"]
 
@@ -25,9 +23,6 @@ SIDE = 32  # pixels of a thumbnail
 COLUMNS = 64
 FRAMES = 96
 KEYS = 6
-
-#: Of up to ten classes. The house's colours and three more; a name beside each, as no ten differ for every eye.
-CLASSES = (*COLOURS, "#8c564b", "#7f3c8d", "#9a9a00")
 
 #: Frames of the walk's film for each of several classes.
 FRAMES_EACH = 12
@@ -63,15 +58,16 @@ def chapter(study: Study, folder: Path) -> Chapter:
 
 def _points(study: Study, folder: Path) -> Chapter:
     """Samples that are points of the plane are their own map."""
-    score = None if study.quality is None else study.quality.probability
+    score = study.quality.probability if study.quality is not None and study.believed else None
+    coloured = "" if score is None else ", coloured by its calibrated score"
     picture = plots.plane_picture(
         study.samples, score, title="generated points", label="probability of being real", axes_labels=("x", "y")
     )
     save_png(picture, folder / "plane.png")
     figure = Figure(
         "plane.png",
-        "Generated points, coloured by score",
-        "Every generated point, coloured by its calibrated score.",
+        f"Generated points{coloured}",
+        f"Every generated point{coloured}.",
         f"{len(study.samples)} samples of seed {study.seed}",
     )
     return Chapter("map", "Map", ("The samples are points of the plane, so they need no projection.",), (figure,))
@@ -86,20 +82,11 @@ def _rounded(values: Tensor) -> list[float]:
     return [round(v, 3) for v in values.tolist()]
 
 
-def _colours(count: int) -> list[str]:
-    """Return colours for so many classes: chosen ones, or more hues than anybody can tell apart."""
-    if count <= len(CLASSES):
-        return list(CLASSES[:count])
-    # By the golden ratio neighbouring numbers get hues far from each other, however many there are.
-    rgb = [colorsys.hls_to_rgb(k * 0.618034 % 1.0, 0.35 + 0.2 * (k % 2), 0.65) for k in range(count)]
-    return ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in rgb]
-
-
 def _fields(study: Study) -> list[dict[str, Any]]:
     fields: list[dict[str, Any]] = []
     if study.marginal is not None and study.labels is not None:
         names = study.marginal.classes
-        kinds = {"names": names, "colours": _colours(len(names))}
+        kinds = {"names": names, "colours": plots.distinct_colours(len(names))}
         fields.append(_field("class", study.labels.tolist(), 0.0, len(names) - 1.0) | kinds)
     if study.quality is not None:
         for name in ("probability", "typicality"):

@@ -24,7 +24,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of the report: its file, what it shows, and the operation that made it; the names of its rows."""
+    """A picture of the report: its file, what it shows, and the operation that made it; the names of its rows.
+
+    A wide one takes the page's whole width.
+    """
 
     file: str
     alt: str
@@ -32,6 +35,7 @@ class Figure:
     made: str
     pixelated: bool = False
     rows: tuple[str, ...] = ()
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,14 +66,22 @@ def varied(study: Study) -> Card:
 
 def believed(study: Study) -> Card:
     """Say whether the critic tells real samples from generated ones."""
-    question = "Is the critic to be believed?"
-    if study.quality is None:
+    question, judged = "Is the critic to be believed?", study.judged
+    if judged is None:
         reason = "has no critic" if study.checkpoint.critic is None else "has too few held-out real samples"
         return Card(question, "Unknown", "unknown", f"The checkpoint {reason}, so latents cannot be scored.")
-    calibration = study.quality.calibration
+    calibration = judged.own or judged.calibration
     answer, tone = {
         "informative": ("Yes, for ranking", "good"),
         "weak": ("Hardly", "fair"),
         "uninformative": ("No", "poor"),
     }[calibration.verdict]
-    return Card(question, answer, tone, calibration.explanation)
+    detail = calibration.explanation
+    if judged.own is None:
+        detail = f"The checkpoint has no critic; this is a second opinion, trained for this page. {detail}"
+    elif judged.second:
+        detail += (
+            f" So this page scores by a second opinion, trained against the generator for it: "
+            f"{judged.calibration.verdict}, AUC {judged.calibration.auc:.2f}."
+        )
+    return Card(question, answer, tone, detail)

@@ -1,0 +1,114 @@
+"""What the verbs start from: a checkpoint as its options ask, its latents, and their quality map."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from latentkit.checkpoint import Checkpoint, load
+from latentkit.checks import as_number, as_seed
+from latentkit.console import watched
+from latentkit.errors import ArgumentError, CriticError
+from latentkit.files import check_target
+from latentkit.limits import MOST_AT_A_TIME, MOST_SCORED, check_memory, count_of
+from latentkit.priors import Normal
+from latentkit.protocols import Critic
+from latentkit.quality import QualityMap, quality_map
+from latentkit.quality.chart import GRAPH_LIMIT
+from latentkit.sampling.truncate import truncated_sample
+from latentkit.views import viewed
+
+__all__ = ["best_of", "critic_of", "draw", "map_of", "opened", "shows"]
+
+
+def opened(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
+    """Return the checkpoint as `--class` asks and the output's path; both are checked before any work."""
+    out = Path(arguments.out)
+    if suffixes:
+        if out.suffix.lower() not in suffixes:
+            raise ArgumentError(f"--out must end in {' or '.join(suffixes)}, got {arguments.out!r}")
+        check_target(out)
+
+    as_seed(arguments.seed)
+    count_of(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
+    return viewed(load(arguments.checkpoint), arguments.label, str(arguments.checkpoint)), out
+
+
+def shows(arguments: argparse.Namespace) -> bool:
+    """Whether a progress bar would be seen: not by a script, nor in a log file."""
+    return not arguments.json and watched()
+
+
+def draw(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, truncation: float | None = None) -> Tensor:
+    """Return n latents as `--seed`, `--best`, `--balanced` and `--truncation` ask."""
+    prior = checkpoint.generator.prior
+    fraction = best_of(arguments)
+    if truncation is not None:
+        if fraction is not None:
+            raise ArgumentError("--truncation and --best are two ways to choose latents; give one of them")
+
+        truncation = as_number(truncation, "--truncation", least=0.0, open_least=True)
+        if not isinstance(prior, Normal):
+            raise ArgumentError(f"--truncation needs a model with a normal prior; this one's is {prior}")
+        return truncated_sample(prior, n, threshold=truncation, seed=arguments.seed)
+    if fraction is None:
+        return prior.sample(n, seed=arguments.seed)
+
+    # Twice as many as are needed, so that the n that are taken are a choice among the best.
+    scored = max(1000.0, 2.0 * n / fraction + 1.0)
+    if scored > MOST_SCORED:
+        raise ArgumentError(
+            f"--best {fraction:g} for {n:,} latents means to score {scored:,.0f}, more than {MOST_SCORED:,}; "
+            "take a larger fraction or fewer latents"
+        )
+    balanced = bool(getattr(arguments, "balanced", False))
+    found = map_of(checkpoint, arguments, int(scored), charted=balanced)
+    best = found.top_balanced(fraction) if balanced else found.top(fraction)
+    # In the order of the draw, not of the score: the first n are a fair choice among the best.
+    return best.rows(best.index.argsort()[:n]).latents
+
+
+def best_of(arguments: argparse.Namespace) -> float | None:
+    """Return `--best`, None if it was not given.
+
+    Raises:
+        ArgumentError: if it is no fraction, or `--balanced` was given without it.
+    """
+    fraction = getattr(arguments, "best", None)
+    if fraction is None:
+        if getattr(arguments, "balanced", False):
+            raise ArgumentError("--balanced says how the best are chosen, so it needs --best FRACTION")
+        return None
+    return as_number(fraction, "--best", least=0.0, most=1.0, open_least=True)
+
+
+def critic_of(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Critic:
+    """Return the critic, or raise `CriticError`."""
+    if checkpoint.critic is None:
+        raise CriticError(f"{arguments.checkpoint} has no critic, so its latents cannot be scored")
+    return checkpoint.critic
+
+
+def map_of(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, *, charted: bool) -> QualityMap:
+    """Return the quality map of n latents of `--seed`, with a chart if islands or ways are wanted."""
+    critic = critic_of(checkpoint, arguments)
+    check_memory(checkpoint, n, "scoring", samples=False)
+    can_allow = hasattr(arguments, "allow_uninformative")
+    try:
+        return quality_map(
+            checkpoint.generator,
+            critic,
+            checkpoint.holdout,
+            n=n,
+            seed=arguments.seed,
+            batch_size=arguments.batch_size,
+            graph_limit=GRAPH_LIMIT if charted else 0,
+            allow_uninformative=can_allow and arguments.allow_uninformative,
+            progress=shows(arguments),
+        )
+    except CriticError as error:
+        way_out = "leave out --best" if hasattr(arguments, "best") else "train longer"
+        way_out = "give --allow-uninformative to see the scores all the same" if can_allow else way_out
+        said = str(error).replace("pass allow_uninformative=True to see the scores all the same", way_out)
+        raise CriticError(said) from error
