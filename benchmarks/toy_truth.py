@@ -101,12 +101,12 @@ def taken(sample: Any, seconds: float, fit: float = 0.0) -> Drawn:
 
 
 def controls(setting: Setting) -> Iterator[tuple[str, Callable[[], Drawn]]]:
-    """Yield real data, and copies of the training data."""
+    """Yield fresh real data, where there are more, and copies of the training data."""
     train = setting.train
-    real = setting.held_out if setting.toy is None else setting.toy.sample(COUNT, 12345)
     rows = torch.arange(COUNT) % len(train)
     jitter = 0.0005 * torch.from_numpy(streams.normal(COUNT, train.shape[1], seed=1)).float()
-    yield "real data", lambda: Drawn(real, 0.0, 0.0)
+    if setting.toy is not None:
+        yield "real data", lambda: Drawn(setting.toy.sample(COUNT, 12345), 0.0, 0.0)
     yield "copies of the training data", lambda: Drawn(train[rows] + jitter, 0.0, 0.0)
 
 

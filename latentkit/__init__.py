@@ -36,6 +36,7 @@ _HOMES = {
     "calibration": ("CalibratedCritic", "Calibration", "Measures", "calibrate", "score"),
     "quality": ("Islands", "QualityMap", "load_quality", "quality_map"),
     "geometry": ("LocalGeometry", "effective_rank", "geodesic", "jacobian", "local_geometry"),
+    "judges": ("Judged", "judge"),
     "routes": ("CurveQuality", "Route", "compare_routes", "curve_quality", "route"),
     "graphs": ("NeighbourGraph", "neighbour_graph"),
     "inversion": ("Inversion", "invert"),
@@ -116,6 +117,8 @@ if TYPE_CHECKING:
     from latentkit.inversion import invert as invert
     from latentkit.journeys import Journey as Journey
     from latentkit.journeys import journey as journey
+    from latentkit.judges import Judged as Judged
+    from latentkit.judges import judge as judge
     from latentkit.landscapes import landscape as landscape
     from latentkit.metrics import MMD as MMD
     from latentkit.metrics import CopyRatio as CopyRatio

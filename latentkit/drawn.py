@@ -11,15 +11,15 @@ from latentkit.checks import as_number, as_seed
 from latentkit.console import watched
 from latentkit.errors import ArgumentError, CriticError
 from latentkit.files import check_target
+from latentkit.judges import ENOUGH, Judged, judge
 from latentkit.limits import MOST_AT_A_TIME, MOST_SCORED, check_memory, count_of
 from latentkit.priors import Normal
-from latentkit.protocols import Critic
 from latentkit.quality import QualityMap, quality_map
 from latentkit.quality.chart import GRAPH_LIMIT
 from latentkit.sampling.truncate import truncated_sample
 from latentkit.views import viewed
 
-__all__ = ["best_of", "critic_of", "draw", "map_of", "opened", "shows"]
+__all__ = ["best_of", "draw", "map_of", "opened", "shows"]
 
 
 def opened(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
@@ -63,7 +63,7 @@ def draw(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, truncati
             "take a larger fraction or fewer latents"
         )
     balanced = bool(getattr(arguments, "balanced", False))
-    found = map_of(checkpoint, arguments, int(scored), charted=balanced)
+    found, _ = map_of(checkpoint, arguments, int(scored), charted=balanced)
     best = found.top_balanced(fraction) if balanced else found.top(fraction)
     # In the order of the draw, not of the score: the first n are a fair choice among the best.
     return best.rows(best.index.argsort()[:n]).latents
@@ -83,26 +83,31 @@ def best_of(arguments: argparse.Namespace) -> float | None:
     return as_number(fraction, "--best", least=0.0, most=1.0, open_least=True)
 
 
-def critic_of(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Critic:
-    """Return the critic, or raise `CriticError`."""
-    if checkpoint.critic is None:
+def map_of(
+    checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, *, charted: bool
+) -> tuple[QualityMap, Judged]:
+    """Return the quality map of n latents of `--seed`, with a chart if islands or ways are wanted, and its critic."""
+    if checkpoint.critic is None and len(checkpoint.holdout) < ENOUGH:
         raise CriticError(f"{arguments.checkpoint} has no critic, so its latents cannot be scored")
-    return checkpoint.critic
-
-
-def map_of(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, *, charted: bool) -> QualityMap:
-    """Return the quality map of n latents of `--seed`, with a chart if islands or ways are wanted."""
-    critic = critic_of(checkpoint, arguments)
     check_memory(checkpoint, n, "scoring", samples=False)
     can_allow = hasattr(arguments, "allow_uninformative")
+    judged = judge(
+        checkpoint.generator,
+        checkpoint.critic,
+        checkpoint.holdout,
+        seed=arguments.seed,
+        start=n,
+        batch_size=arguments.batch_size,
+    )
     try:
-        return quality_map(
+        found = quality_map(
             checkpoint.generator,
-            critic,
-            checkpoint.holdout,
+            judged.critic,
+            judged.real,
             n=n,
             seed=arguments.seed,
             batch_size=arguments.batch_size,
+            calibration=judged.calibration,
             graph_limit=GRAPH_LIMIT if charted else 0,
             allow_uninformative=can_allow and arguments.allow_uninformative,
             progress=shows(arguments),
@@ -112,3 +117,4 @@ def map_of(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, *, cha
         way_out = "give --allow-uninformative to see the scores all the same" if can_allow else way_out
         said = str(error).replace("pass allow_uninformative=True to see the scores all the same", way_out)
         raise CriticError(said) from error
+    return found, judged

@@ -20,7 +20,7 @@ from latentkit.checks import as_number, one_of
 from latentkit.conditional import Marginal
 from latentkit.curves import interpolate as matched
 from latentkit.curves import lerp, loop, slerp
-from latentkit.drawn import best_of, critic_of, draw, map_of, opened, shows
+from latentkit.drawn import best_of, draw, map_of, opened, shows
 from latentkit.errors import ArgumentError
 from latentkit.files import writing
 from latentkit.folders import check_folder
@@ -181,7 +181,7 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score latents with the calibrated critic, and find their islands."""
     checkpoint, out = opened(arguments, (".npz",))
     fraction = best_of(arguments)
-    scored = map_of(checkpoint, arguments, count_of(arguments.n, "-n", most=MOST_SCORED), charted=True)
+    scored, judged = map_of(checkpoint, arguments, count_of(arguments.n, "-n", most=MOST_SCORED), charted=True)
     labels = checkpoint.generator.labels(scored.latents) if isinstance(checkpoint.generator, Marginal) else None
     islands = scored.islands(labels=labels)
     kept = scored
@@ -192,6 +192,7 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "wrote": str(out),
         "latents": len(kept),
+        "critic": "a second opinion" if judged.second else "the checkpoint's own",
         "verdict": scored.verdict,
         "auc": calibration.auc,
         "brier": calibration.brier,
@@ -238,8 +239,8 @@ def tide(arguments: argparse.Namespace) -> dict[str, Any]:
     n = count_of(arguments.n, "-n", most=MOST_DRAWN)
     frames = count_of(arguments.frames, "--frames", least=2, most=MOST_FRAMES)
     fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
-    scored = map_of(checkpoint, arguments, n, charted=True)
-    generator, critic = checkpoint.generator, critic_of(checkpoint, arguments)
+    scored, judged = map_of(checkpoint, arguments, n, charted=True)
+    generator, critic = checkpoint.generator, judged.critic
     islands, plane = scored.islands(), _plane(checkpoint, scored, arguments)
     film = tide_of(
         scored,
@@ -256,6 +257,7 @@ def tide(arguments: argparse.Namespace) -> dict[str, Any]:
         "wrote": str(out),
         "frames": film.count,
         "seconds": film.seconds,
+        "critic": "a second opinion" if judged.second else "the checkpoint's own",
         "verdict": scored.verdict,
         "islands": islands.summary,
     }
@@ -272,8 +274,8 @@ def route(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ArgumentError(f"A and B are numbers of latents from 0 to 2**96 - 1, got {k}")
     if arguments.a == arguments.b:
         raise ArgumentError(f"A and B are both {arguments.a}, so there is no way between them; take two latents")
-    scored = map_of(checkpoint, arguments, n, charted=True)
-    generator, critic, size = checkpoint.generator, critic_of(checkpoint, arguments), arguments.batch_size
+    scored, judged = map_of(checkpoint, arguments, n, charted=True)
+    generator, critic, size = checkpoint.generator, judged.critic, arguments.batch_size
     a, b = (generator.prior.sample(1, seed=arguments.seed, start=k)[0] for k in (arguments.a, arguments.b))
     plane = _plane(checkpoint, scored, arguments)
     trip = journey(scored, generator, critic, a, b, plane=plane, steps=steps, batch_size=size)
@@ -284,6 +286,7 @@ def route(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = compare_routes(scored, generator, critic, a, b, batch_size=size)
     return {
         "wrote": str(out),
+        "critic": "a second opinion" if judged.second else "the checkpoint's own",
         "verdict": scored.verdict,
         "route": trip.note,
         "curves": {row.name: curve_of(row) for row in rows},

@@ -32,7 +32,7 @@ LAYERS = [
     ["smoothing", "opinions", "geometry", "inversion", "metrics", "projection"],
     ["holes"],
     ["refined", "quality"],
-    ["routes"],
+    ["routes", "judges"],
     ["palette", "style"],
     ["captions", "scatter"],
     ["render", "gif", "planes", "plots"],

@@ -303,7 +303,7 @@ def opinion_report(tmp_path_factory):
     holdout = torch.where(real > 0, real + 1.0, real - 1.0)
     checkpoint = lk.Checkpoint(generator, lambda x: x[:, 0] * 0.0, holdout, data="corners", trainer="none")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("latentkit.reports.study.STEPS_POINTS", 100)
+        patch.setattr("latentkit.judges.STEPS_POINTS", 100)
         return lk.report(checkpoint, tmp_path_factory.mktemp("opinion") / "report", n=1000, progress=False)
 
 
@@ -335,8 +335,8 @@ def test_the_manifold_is_drawn_with_its_figures(opinion_report):
 
 def test_a_critic_that_says_something_is_not_asked_twice(image_checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr("latentkit.calibration.verdict._judge", lambda *_: ("informative", "taken at its word."))
-    monkeypatch.setattr("latentkit.reports.study.ENOUGH", 0)
-    monkeypatch.setattr("latentkit.reports.study.second_opinion", None)
+    monkeypatch.setattr("latentkit.judges.ENOUGH", 0)
+    monkeypatch.setattr("latentkit.judges.second_opinion", None)
     page = lk.report(image_checkpoint, tmp_path / "r", n=500, progress=False)
     assert "The scores are those of the checkpoint&#39;s own critic." in manifold_of(page)
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from latentkit import plots
+from latentkit.judges import Judged
 from latentkit.quality import QualityMap
 from latentkit.render import save_png
 from latentkit.reports.page import Figure, Table
-from latentkit.reports.study import Judged, Study
+from latentkit.reports.study import Study
 
 __all__ = ["figures", "measures"]
 

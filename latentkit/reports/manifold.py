@@ -7,13 +7,14 @@ from torch import Tensor
 
 from latentkit.errors import ArgumentError
 from latentkit.geometry import local_geometry
+from latentkit.judges import Judged
 from latentkit.landscapes import described, islands_picture, landscape, passes
 from latentkit.planes import Ground, ground_of
 from latentkit.quality import Islands, QualityMap
 from latentkit.render import samples_sheet, save_png
 from latentkit.reports import classes, critic, ways
 from latentkit.reports.page import Chapter, Figure, Table
-from latentkit.reports.study import Judged, Study
+from latentkit.reports.study import Study
 from latentkit.reports.verdict import believed
 from latentkit.scatter import plane_limits, points_rgb
 from latentkit.tides import shores, tide, tide_levels

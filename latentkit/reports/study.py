@@ -1,29 +1,28 @@
 """What all chapters of a report share: one draw of latents, its samples and their scores."""
 
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from latentkit.calibration import FEWEST, Calibration, score
+from latentkit.calibration import score
 from latentkit.checkpoint import Checkpoint
 from latentkit.conditional import Marginal, condition
+from latentkit.errors import CriticError
+from latentkit.judges import Judged, judge
 from latentkit.metrics import SampleQuality, sample_quality
-from latentkit.opinions import best_critic, second_opinion
 from latentkit.projection import Projection, project
-from latentkit.protocols import Critic, Generator
-from latentkit.quality import QualityMap, calibrate_against
+from latentkit.protocols import Generator
+from latentkit.quality import QualityMap
 from latentkit.sampling.generate import generate
 
-__all__ = ["Judged", "Scene", "Study", "make_study"]
+__all__ = ["Scene", "Study", "make_study"]
 
 #: Latents whose samples are kept: enough for a map, few enough to hold.
 MAPPED_IMAGES, MAPPED_POINTS = 4_000, 10_000
 
 #: Latents of the one class in which a conditional generator is walked and edited.
 WITHIN = 2_000
-
-#: Held-out samples from which a second opinion is asked for, and its steps for images and points: some seconds.
-ENOUGH, STEPS_IMAGES, STEPS_POINTS = 400, 100, 400
 
 #: Rows of a picture that has one for each class; more would be too small to see.
 MOST_ROWS = 12
@@ -49,24 +48,6 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """The critic that scores a study's latents.
-
-    Attributes: `critic`; its `calibration`; `own`, that of the checkpoint's own critic, or None without one; `real`
-    (M, *S), held-out samples that it was not trained on, and their `labels` (M,), if they are known; `second`, whether
-    it is a second opinion; `explanation`, which critic was taken and why, if there was a choice.
-    """
-
-    critic: Critic
-    calibration: Calibration
-    own: Calibration | None
-    real: Tensor
-    labels: Tensor | None
-    second: bool = False
-    explanation: str = ""
-
-
-@dataclass(frozen=True, eq=False)
 class Study:
     """One draw from a checkpoint's generator, scored.
 
@@ -85,7 +66,7 @@ class Study:
     samples: Tensor
     scene: Scene
     labels: Tensor | None
-    judged: "Judged | None"
+    judged: Judged | None
     quality: QualityMap | None
     believed: bool
     measured: SampleQuality | None
@@ -130,7 +111,17 @@ def make_study(checkpoint: Checkpoint, *, seed: int, n: int | None, batch_size: 
     n = n or (MAPPED_POINTS if real.ndim == 2 else MAPPED_IMAGES)
     latents = generator.prior.sample(n, seed=seed)
     samples = generate(generator, latents, batch_size=batch_size)
-    judged, quality = _judged(checkpoint, seed, n, batch_size), None
+    judged = quality = None
+    with suppress(CriticError):  # without a critic, and with too little to train one, the report goes on
+        judged = judge(
+            generator,
+            checkpoint.critic,
+            real,
+            labels=checkpoint.holdout_labels,
+            seed=seed,
+            start=n,
+            batch_size=batch_size,
+        )
     if judged is not None:
         quality = QualityMap.of(
             generator.prior,
@@ -168,35 +159,6 @@ def make_study(checkpoint: Checkpoint, *, seed: int, n: int | None, batch_size: 
         plane=project(samples, "umap", seed=seed) if samples.ndim == 4 else None,
         batch_size=batch_size,
     )
-
-
-def _judged(checkpoint: Checkpoint, seed: int, n: int, batch_size: int) -> Judged | None:
-    """Choose the critic: the checkpoint's own, or where that says little and data allow, a better second opinion.
-
-    The second one goes on from the first on images, which it would need long to learn from nothing.
-    """
-    generator, own, real = checkpoint.generator, checkpoint.critic, checkpoint.holdout
-    mine = None
-    if own is not None and len(real) >= FEWEST:
-        found = calibrate_against(generator, own, real, seed=seed, start=n, batch_size=batch_size)
-        mine = Judged(own, found, found, real, checkpoint.holdout_labels)
-    if len(real) < ENOUGH or (mine is not None and mine.calibration.verdict == "informative"):
-        return mine
-    images = real.ndim == 4
-    opinion = second_opinion(
-        generator,
-        real,
-        seed=seed,
-        steps=STEPS_IMAGES if images else STEPS_POINTS,
-        start=own if images and isinstance(own, nn.Module) else None,
-    )
-    best = best_critic(own, opinion, batch_size=batch_size)
-    if mine is not None and best.name == "own":
-        return replace(mine, explanation=best.explanation)
-    if mine is not None and opinion.calibration.verdict == "uninformative":
-        return replace(mine, explanation=f"A second opinion was asked for and says nothing: {opinion.verdict}")
-    own_one = None if mine is None else mine.own
-    return Judged(opinion.critic, opinion.calibration, own_one, opinion.real, None, True, best.explanation)
 
 
 def _most_varied(samples: Tensor, labels: Tensor) -> int:

@@ -8,12 +8,13 @@ from latentkit.curves import Curve, interpolate, lerp, slerp
 from latentkit.errors import ArgumentError, CurveError
 from latentkit.geometry import geodesic
 from latentkit.journeys import journey
+from latentkit.judges import Judged
 from latentkit.landscapes import passes
 from latentkit.planes import Ground
 from latentkit.quality import Islands, QualityMap
 from latentkit.render import save_png
 from latentkit.reports.page import Figure, Table
-from latentkit.reports.study import Judged, Study
+from latentkit.reports.study import Study
 from latentkit.routes import curve_quality, route
 
 __all__ = ["compared"]
