@@ -19,7 +19,7 @@ from latentkit.neighbours import Neighbours
 from latentkit.protocols import Generator, evaluating, modules_of, place_of
 from latentkit.sampling.generate import generate
 from latentkit.sampling.matching import Matching
-from latentkit.support import Features, flat
+from latentkit.support import Features, compared, flat
 
 __all__ = ["Hole", "Holes", "find_holes", "repair"]
 
@@ -98,7 +98,7 @@ def find_holes(matching: Matching, train: Tensor, *, least_share: float = LEAST_
     fewest = max(2, round(least * len(train)))
     found: list[Hole] = []
     if len(rows) >= fewest:
-        features = matching.support.features(train[rows].detach().cpu()).float()
+        features = matching.support.rows(train[rows])
         labels = neighbour_graph(features).components(least=fewest)
         for k in range(int(labels.max()) + 1):
             own = (labels == k).nonzero()[:, 0]
@@ -185,8 +185,8 @@ def repair(
             rows = torch.searchsorted(chances, draws[:, 0] * chances[-1]).clamp(max=len(train) - 1)
             distinct, place = rows.unique(return_inverse=True)
             latents = mended.prior.sample(pool, seed=streams.derived_seed(seed, streams.REPAIR), start=number * pool)
-            made = features(generate(mended, latents, batch_size=1024)).float()
-            nearest = Neighbours(made).nearest(features(train[distinct].detach().cpu()).float(), 1)[1][:, 0]
+            made = compared(features, generate(mended, latents, batch_size=1024))
+            nearest = Neighbours(made).nearest(compared(features, train[distinct]), 1)[1][:, 0]
             inputs, targets = latents[nearest[place]], train[rows]
             with evaluating(mended), torch.inference_mode(False), torch.enable_grad():
                 for z, x in zip(inputs.split(_BATCH), targets.split(_BATCH), strict=True):

@@ -10,7 +10,7 @@ from latentkit.checks import as_count, as_number, floating, require_finite
 from latentkit.errors import ShapeError
 from latentkit.neighbours import Neighbours
 
-__all__ = ["Features", "Support", "fit_support", "flat"]
+__all__ = ["Features", "Support", "compared", "fit_support", "flat"]
 
 #: Samples (N, *S) to what is compared, (N, F).
 Features = Callable[[Tensor], Tensor]
@@ -18,10 +18,18 @@ Features = Callable[[Tensor], Tensor]
 #: Fewest training samples.
 FEWEST = 50
 
+_BATCH = 1024
+
 
 def flat(samples: Tensor) -> Tensor:
     """Return samples (N, *S) as rows (N, F) of their numbers."""
     return samples.flatten(1)
+
+
+@torch.no_grad()
+def compared(features: Features, samples: Tensor) -> Tensor:
+    """Return the features (N, F) float32 of samples (N, *S), on the CPU, computed a batch at a time."""
+    return torch.cat([features(part).float().cpu() for part in samples.detach().cpu().split(_BATCH)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +60,18 @@ class Support:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Return logits (N,) float32 for samples (N, *S): at least 0 where data lie."""
-        return -torch.log(self._ratio(self.features(x.detach().cpu())) / self.limit).float()
+        return self.of_rows(self.rows(x))
 
-    def nearest_distance(self, x: Tensor) -> Tensor:
-        """Return how far samples (N, *S) are from their nearest training sample, (N,) in the features' unit."""
-        return self.neighbours.nearest(self.features(x.detach().cpu()).float(), 1)[0][:, 0]
+    def rows(self, x: Tensor) -> Tensor:
+        """Return what is compared of samples (N, *S): (N, F) float32."""
+        return compared(self.features, x)
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """Return the logits (N,) float32 of samples whose features (N, F) are known."""
+        return -torch.log(self._ratio(rows) / self.limit).float()
 
     def _ratio(self, rows: Tensor) -> Tensor:
-        values, indices = self.neighbours.nearest(rows.float(), self.k)
+        values, indices = self.neighbours.nearest(rows, self.k)
         # A training sample with k copies has no reach; what lies on it is inside.
         return values[:, -1].clamp(min=1e-30) / self.reach[indices].mean(1).clamp(min=1e-30)
 
@@ -94,7 +106,7 @@ def fit_support(
         rows = floating(values, name)
         if rows.ndim < 2 or len(rows) < fewest:
             raise ShapeError(f"{name} must be (N, ...) with at least {fewest} real samples, got {tuple(rows.shape)}")
-        sides.append(require_finite(features(rows.detach().cpu()), name).float())
+        sides.append(require_finite(compared(features, rows), name))
     known, held = sides
     k = min(30, max(5, len(known) // 200)) if k is None else as_count(k, "k")
     neighbours = Neighbours(known)

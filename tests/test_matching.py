@@ -130,6 +130,28 @@ class TestMatching:
         # Only where all neighbours lie across a gap does a latent stay.
         assert sum(tuple(z) in known for z in moved.tolist()) < 20
 
+    def test_one_to_one_no_sample_serves_twice_while_others_are_free(self):
+        generator = lk.wrap(lambda z: z, lk.Normal(16))
+        train, held = lk.Normal(16).sample(500, seed=1), lk.Normal(16).sample(200, seed=2)
+        shared, single = (
+            lk.match_latents(generator, train, held, pool=5000, choices=c, spread=0.0, seed=3) for c in (1, 10)
+        )
+        assert len(shared.latents) < len(shared.match)
+        assert len(single.latents) == len(single.match) == 500
+        assert (single.distance >= shared.distance - 1e-5).all()
+        x = lk.generate(generator, single.latents[single.match])
+        torch.testing.assert_close((x - train).norm(dim=1), single.distance, atol=1e-4, rtol=1e-4)
+
+    def test_without_spread_all_matches_come_once_before_any_again(self):
+        matching = lk.match_latents(modes((0.3, 0.3, 0.3)), TRAIN, HELD, pool=5_000, spread=0.0, seed=1)
+        size = len(matching.match)
+        whole = matching.sample(2 * size + 7, seed=4)
+        wanted = matching.latents[matching.match].sort(dim=0).values
+        for part in (whole[:size], whole[size : 2 * size]):
+            assert part.sort(dim=0).values.equal(wanted)
+        assert not whole[:size].equal(whole[size : 2 * size])
+        assert matching.sample(size, seed=4, start=size - 3).equal(whole[size - 3 : 2 * size - 3])
+
     def test_batches_change_nothing(self):
         first, second = (
             lk.match_latents(modes((0.3, 0.3, 0.3)), TRAIN, HELD, pool=5_000, batch_size=b, seed=1) for b in (7, 5000)

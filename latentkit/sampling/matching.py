@@ -157,7 +157,7 @@ def match_latents(
     pool, choices, seed = as_count(pool, "pool"), as_count(choices, "choices"), as_seed(seed)
     spread = None if spread is None else as_number(spread, "spread", least=0.0, most=2.0)
     support = support or fit_support(train, held_out, features=features)
-    rows = support.features(floating(train, "train")).float()
+    rows = support.rows(floating(train, "train"))
     prior, nearest = generator.prior, torch.full((len(rows), choices), torch.inf)
     numbers, passed = torch.zeros(nearest.shape, dtype=torch.long), 0
     block = max(batch_size, 10_000)
@@ -224,10 +224,10 @@ def _inside(
     """Return the features (P, F) of those samples that lie where data lie, and which they are (P,)."""
     kept, index, done = [], [], 0
     for samples in stream(generator, latents, batch_size=batch_size):
-        features = support.features(samples).float()
+        features = support.rows(samples)
         if features.shape[1] != width:
             raise ShapeError(f"generated samples have {features.shape[1]} numbers to compare, the real ones {width}")
-        good = (support(samples) >= 0).nonzero()[:, 0]
+        good = (support.of_rows(features) >= 0).nonzero()[:, 0]
         kept.append(features[good])
         index.append(good + done)
         done += len(samples)
@@ -251,7 +251,7 @@ def _neighbours(generator: Generator, latents: Tensor, support: Support, batch_s
         return torch.zeros((1, 1), dtype=torch.long), torch.zeros((1, 1), dtype=torch.bool)
     scores = normal_scores(generator.prior, latents).float()
     near = Neighbours(scores).nearest(scores, count, same=True)[1]
-    rows = support.features(generate(generator, latents, batch_size=batch_size)).float()
+    rows = support.rows(generate(generator, latents, batch_size=batch_size))
     gaps = torch.stack([(rows - rows[near[:, k]]).norm(dim=1) for k in range(count)], dim=1)
     return near, gaps <= GAP * gaps.median()
 
@@ -264,8 +264,9 @@ def _spread(generator: Generator, matching: Matching, seed: int, batch_size: int
         moved = matching.with_spread(spread)
         inside, distances = [], []
         for x in stream(generator, moved.sample(TRIAL, seed=trial), batch_size=batch_size):
-            inside.append(support(x) >= 0)
-            distances.append(support.nearest_distance(x))
+            rows = support.rows(x)
+            inside.append(support.of_rows(rows) >= 0)
+            distances.append(support.neighbours.nearest(rows, 1)[0][:, 0])
         share = float(torch.cat(inside).double().mean())
         least = least or STILL * share
         if share < least:
