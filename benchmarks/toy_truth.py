@@ -120,11 +120,11 @@ def published(setting: Setting) -> Iterator[tuple[str, Callable[[], Drawn]]]:
     half = len(setting.held_out) // 2
     fakes = lk.generate(generator, generator.prior.sample(half, seed=21), batch_size=BATCH)
 
-    def critic(method: str) -> Any:
+    def critic(method: str | None = None) -> Any:
         return lk.calibrate(setting.critic, setting.held_out[:half], fakes, method=method).applied(setting.critic)
 
     def run(method: Any, n: int, *, raw: bool = False, **options: Any) -> Drawn:
-        judge, fit = timed(lambda: setting.critic if raw else critic("isotonic"))
+        judge, fit = timed(lambda: setting.critic if raw else critic())
         return taken(*timed(lambda: method(generator, judge, n, seed=5, batch_size=BATCH, **options)), fit)
 
     def plain(latents: Tensor) -> Drawn:
@@ -142,7 +142,7 @@ def published(setting: Setting) -> Iterator[tuple[str, Callable[[], Drawn]]]:
             *timed(lambda: lk.gated(generator, setting.critic, COUNT, threshold=threshold, seed=5, batch_size=BATCH))
         )
 
-    logits = lk.score(critic("isotonic"), setting.held_out[half:])
+    logits = lk.score(critic(), setting.held_out[half:])
     yield "plain", lambda: plain(generator.prior.sample(COUNT, seed=5))
     yield "truncation at 1.5", lambda: plain(lk.truncated_sample(generator.prior, COUNT, threshold=1.5, seed=5))
     yield "rejection, 80th percentile", lambda: run(lk.rejection, COUNT, percentile=80.0)
