@@ -36,9 +36,9 @@ UNREACHED, COARSE = 0.001, 1.5
 REPAIRS = 2
 
 #: The noise, in likeliest bandwidths, from 10,000 training samples on: enough that the law that is weighed lies beyond
-#: the data's on all sides, and little enough that few candidates are refused. Up to 1,000 it is half of that: so few
-#: samples do not teach a critic to take noise back.
-WIDER = 1.5
+#: the data's on all sides, and little enough that few candidates are refused. Up to 1,000 samples, which do not teach a
+#: critic to take noise back, it is less.
+WIDER, WIDER_FOR_FEW = 2.0, 0.75
 
 #: Samples that the bandwidth is measured with, and held-out ones that it is measured on.
 _SAMPLES, _HELD = 20_000, 600
@@ -185,7 +185,14 @@ def refine(
     soft = smoothed(model, _wider(len(train)) * width)
     proposal = soft.proposal(matching)
     opinion = second_opinion(
-        soft, train, proposal=proposal, seed=seed, steps=steps, method="logistic", progress=progress
+        soft,
+        train,
+        proposal=proposal,
+        seed=seed,
+        steps=steps,
+        method="logistic",
+        weight_decay=min(1.0, 1000.0 / len(train)),  # the more samples, the less is chance
+        progress=progress,
     )
     critic = _Within(opinion.calibration.applied(opinion.critic), support)
     fresh = proposal.sample(len(held_out), seed=streams.derived_seed(seed, streams.MEASURES))
@@ -214,7 +221,7 @@ def refine(
 
 def _wider(count: int) -> float:
     """Return the noise, in likeliest bandwidths, for so many training samples."""
-    return WIDER * (0.5 + 0.5 * min(max(math.log10(count) - 3.0, 0.0), 1.0))
+    return WIDER_FOR_FEW + (WIDER - WIDER_FOR_FEW) * min(max(math.log10(count) - 3.0, 0.0), 1.0)
 
 
 def _worth_it(matching: Matching, width: float, own: float) -> bool:
