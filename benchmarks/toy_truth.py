@@ -252,6 +252,11 @@ WORSE: dict[str, Callable[[float], float]] = {
 }
 
 
+def short(value: float) -> str:
+    """Return a number with as many digits as mean something."""
+    return "0" if abs(value) < 1e-4 else f"{value:.4g}" if abs(value) >= 10 else f"{value:.3g}"
+
+
 def table(found: list[dict[str, Any]], columns: tuple[str, ...], sd: float) -> str:
     """Return Markdown: the mean of each figure over seeds, and the worst in brackets."""
     worse = {**WORSE, "sd": lambda v: abs(v - sd)}
@@ -266,7 +271,7 @@ def table(found: list[dict[str, Any]], columns: tuple[str, ...], sd: float) -> s
             values = [row[column] for row in rows]
             worst = max(values, key=worse[column])
             mean = sum(values) / len(values)
-            cells.append(f"{mean:.3g} ({worst:.3g})" if len(values) > 1 else f"{mean:.4g}")
+            cells.append(f"{short(mean)} ({short(worst)})" if len(values) > 1 else short(mean))
         refused = "" if len(rows) == len(found) else f", refused in {len(found) - len(rows)}"
         out.append(f"| {name}{refused} | {' | '.join(cells)} |")
     return "\n".join(out)
