@@ -289,8 +289,9 @@ def test_transport_stops_where_the_way_costs_more_than_it_earns():
 
 
 def test_the_slope_of_a_linear_critic_is_found():
+    """Of a thousand pairs one lies nearly along the gradient, and none is steeper than it."""
     run = transport(lk.wrap(lambda z: 2.0 * z, lk.Normal(3)), lambda x: x @ torch.tensor([3.0, 0.0, 4.0]), 5, steps=1)
-    assert run.tuned["slope"] == pytest.approx(10.0)
+    assert 9.9 < run.tuned["slope"] <= 10.0 + 1e-6
 
 
 def test_the_gate_cuts_and_keeps_the_rest_in_proportion():
