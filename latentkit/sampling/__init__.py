@@ -1,1 +1,1 @@
-"""Drawing samples from a generator: plain, and with its prior truncated."""
+"""Drawing samples from a generator: plain, with its prior truncated, guided by a critic, and matched to data."""
