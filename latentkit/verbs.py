@@ -46,6 +46,7 @@ from latentkit.render import samples_sheet, save_png
 from latentkit.reports.build import MARKER
 from latentkit.reports.build import report as write_report
 from latentkit.routes import compare_routes
+from latentkit.routes import route as find_route
 from latentkit.sampling.generate import generate
 from latentkit.tides import tide as tide_of
 from latentkit.views import classes_of, curve_of, direction_of, island_of, probability_by_class
@@ -278,12 +279,13 @@ def route(arguments: argparse.Namespace) -> dict[str, Any]:
     generator, critic, size = checkpoint.generator, judged.critic, arguments.batch_size
     a, b = (generator.prior.sample(1, seed=arguments.seed, start=k)[0] for k in (arguments.a, arguments.b))
     plane = _plane(checkpoint, scored, arguments)
-    trip = journey(scored, generator, critic, a, b, plane=plane, steps=steps, batch_size=size)
+    way = find_route(scored, generator, critic, a, b, batch_size=size)
+    trip = journey(scored, generator, critic, a, b, plane=plane, way=way, steps=steps, batch_size=size)
     if out.suffix.lower() == ".gif":
         trip.film().save(out, progress=shows(arguments))
     else:
         save_png(trip.picture(), out)
-    rows = compare_routes(scored, generator, critic, a, b, batch_size=size)
+    rows = compare_routes(scored, generator, critic, a, b, way=way, batch_size=size)
     return {
         "wrote": str(out),
         "critic": "a second opinion" if judged.second else "the checkpoint's own",

@@ -86,6 +86,7 @@ def compare_routes(
     a: Tensor | int,
     b: Tensor | int,
     *,
+    way: Route | None = None,
     threshold: float | None = None,
     features: Features | None = None,
     steps: int = 128,
@@ -102,6 +103,7 @@ def compare_routes(
         critic: the one that scored the map.
         a: (D,), where the curves start, or a row of the map.
         b: (D,), where they end, or a row of the map.
+        way: the route between these ends, if it is known.
         threshold: the probability from which samples count as good; by default the map's.
         features: what the map was charted with.
         steps: samples along each curve, at least 2.
@@ -113,15 +115,18 @@ def compare_routes(
     """
     first, second = both_ends(quality, a, b)
     makers: dict[str, Callable[[], Curve]] = {
-        "route": lambda: route(
-            quality,
-            generator,
-            critic,
-            first,
-            second,
-            threshold=threshold,
-            features=features,
-            batch_size=batch_size,
+        "route": lambda: (
+            way
+            or route(
+                quality,
+                generator,
+                critic,
+                first,
+                second,
+                threshold=threshold,
+                features=features,
+                batch_size=batch_size,
+            )
         ),
         "lerp": lambda: lerp(first, second),
         "slerp": lambda: slerp(first, second),
