@@ -42,6 +42,7 @@ LAYERS = [
     ["limits", "views"],
     ["drawn"],
     ["verbs"],
+    ["options"],
     ["cli"],
     ["__main__"],
 ]

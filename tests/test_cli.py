@@ -15,10 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from latentkit import Checkpoint, condition, generate, marginal, verbs, wrap
-from latentkit.cli import _MORE, _parser, main
+from latentkit import Checkpoint, condition, generate, marginal, wrap
+from latentkit.cli import main
 from latentkit.errors import LabelError
+from latentkit.options import MORE, parser
 from latentkit.priors import Normal, Uniform
+from latentkit.verbs import output
 
 VERBS = {
     "sample": ["-n", "9"],
@@ -300,9 +302,13 @@ def test_a_users_mistake_is_one_line_and_code_2(
     def work(*_args, **_options):
         raise AssertionError("a mistake was found only after work had begun")
 
-    for name in ("generate", "film_of"):
-        monkeypatch.setattr(verbs, name, work)
-    for name in ("latentkit.drawn.quality_map", "latentkit.priors.Normal.sample", "latentkit.reports.build.make_study"):
+    for name in (
+        "latentkit.verbs.output.generate",
+        "latentkit.verbs.walks.film_of",
+        "latentkit.drawn.quality_map",
+        "latentkit.priors.Normal.sample",
+        "latentkit.reports.build.make_study",
+    ):
         monkeypatch.setattr(name, work)
     (tmp_path / "file").write_text("mine")
     before = sorted(p.name for p in tmp_path.iterdir())
@@ -327,7 +333,7 @@ def test_an_interrupt_exits_with_130(image_run, tmp_path, capsys, monkeypatch):
     def stop(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("latentkit.verbs.generate", stop)
+    monkeypatch.setattr("latentkit.verbs.output.generate", stop)
     code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png")
     assert code == 130
     assert "interrupted" in err
@@ -350,7 +356,9 @@ def test_a_request_to_end_is_an_interrupt_with_143(image_run, tmp_path, capsys, 
 
 
 def test_requests_that_were_ignored_stay_ignored(image_run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("latentkit.verbs.generate", lambda *_a, **_o: os.kill(os.getpid(), signal.SIGHUP) or 1 / 0)
+    monkeypatch.setattr(
+        "latentkit.verbs.output.generate", lambda *_a, **_o: os.kill(os.getpid(), signal.SIGHUP) or 1 / 0
+    )
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with pytest.raises(ZeroDivisionError):
@@ -378,7 +386,7 @@ def test_a_command_runs_in_any_thread(image_run, tmp_path):
     ids=["torch", "numpy", "python"],
 )
 def test_too_little_memory_is_one_line(image_run, tmp_path, capsys, monkeypatch, shortage, says):
-    monkeypatch.setattr(verbs, "generate", lambda *_a, **_o: next(iter(shortage())))
+    monkeypatch.setattr(output, "generate", lambda *_a, **_o: next(iter(shortage())))
     code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png")
     assert code == 2
     assert err.startswith("latentkit: there is not enough memory")
@@ -390,7 +398,7 @@ def test_a_broken_tool_shows_its_traceback(image_run, tmp_path, monkeypatch):
     def bug(*_args, **_options):
         raise RuntimeError("a bug, not a user's mistake")
 
-    monkeypatch.setattr("latentkit.verbs.generate", bug)
+    monkeypatch.setattr("latentkit.verbs.output.generate", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["sample", str(image_run), "--out", str(tmp_path / "x.png")])
 
@@ -440,13 +448,13 @@ def test_the_same_call_gives_the_same_bytes(image_run, tmp_path, capsys):
 
 
 def test_a_warning_is_one_line_too(image_run, tmp_path, capsys, monkeypatch):
-    real = verbs.generate
+    real = output.generate
 
     def generate(*arguments, **options):
         warnings.warn("two images\nwere skipped", UserWarning, stacklevel=2)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(verbs, "generate", generate)
+    monkeypatch.setattr(output, "generate", generate)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         code, _, err = run(capsys, "sample", image_run, "--out", tmp_path / "x.png", "--json")
@@ -454,8 +462,8 @@ def test_a_warning_is_one_line_too(image_run, tmp_path, capsys, monkeypatch):
     assert err == "latentkit: warning: two images were skipped\n"
 
 
-@pytest.mark.parametrize("verb", _MORE)
+@pytest.mark.parametrize("verb", MORE)
 def test_the_example_in_a_verbs_help_is_one_that_works(verb, capsys):
-    assert _parser().parse_args(_MORE[verb][1].split()).verb == verb
+    assert parser().parse_args(MORE[verb][1].split()).verb == verb
     assert main([verb, "--help"]) == 0
-    assert f"latentkit {_MORE[verb][1]}" in capsys.readouterr().out
+    assert f"latentkit {MORE[verb][1]}" in capsys.readouterr().out

@@ -1,0 +1,10 @@
+"""The verbs of the command `latentkit`: each takes the parsed arguments and returns what it did."""
+
+from latentkit.verbs.about import info
+from latentkit.verbs.edits import edit
+from latentkit.verbs.manifold import quality, route, tide
+from latentkit.verbs.pages import project, report
+from latentkit.verbs.samples import sample
+from latentkit.verbs.walks import animate, interpolate
+
+__all__ = ["animate", "edit", "info", "interpolate", "project", "quality", "report", "route", "sample", "tide"]

@@ -1,0 +1,36 @@
+"""What the verbs make of latents: samples, and files of them."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from latentkit.checkpoint import Checkpoint
+from latentkit.conditional import Marginal
+from latentkit.drawn import shows
+from latentkit.files import writing
+from latentkit.protocols import Generator
+from latentkit.render import samples_sheet, save_png
+from latentkit.sampling.generate import generate
+
+__all__ = ["generated", "write_samples"]
+
+
+def generated(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Namespace) -> Tensor:
+    """Return the samples of latents (N, D), as `--batch-size` and a progress bar ask."""
+    return generate(checkpoint.generator, latents, batch_size=arguments.batch_size, progress=shows(arguments))
+
+
+def write_samples(generator: Generator, latents: Tensor, samples: Tensor, out: Path, columns: int | None) -> None:
+    """Write latents (N, D) with their samples, and labels of several classes, as .npz, or the samples as a sheet."""
+    if out.suffix.lower() == ".npz":
+        labels: dict[str, Any] = {}
+        if isinstance(generator, Marginal):
+            labels["labels"] = generator.labels(latents).numpy()
+        with writing(out) as file:
+            np.savez_compressed(file, latents=latents.numpy(), samples=samples.numpy(), **labels)
+        return
+
+    save_png(samples_sheet(samples, columns=columns), out)
