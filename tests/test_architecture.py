@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["errors", "exports"],
     ["checks", "console", "bundled"],
-    ["files", "streams"],
+    ["files", "streams", "images"],
     ["folders"],
     ["manifest"],
     ["priors"],

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from latentkit.checks import as_count, as_number, one_of
 from latentkit.errors import ArgumentError, DataError
+from latentkit.images import fitted
 from trainers.data.decoding import decoded
-from trainers.data.images import fitted
 from trainers.data.mapped import MappedSamples
 from trainers.data.store import Folder, Recipe, fits
 

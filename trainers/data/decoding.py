@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from latentkit.console import watched
 from latentkit.errors import DataError
+from latentkit.images import MAX_PIXELS, OversizedImageError, strict_pillow
 from trainers.data.dataset import encodable
-from trainers.data.images import MAX_PIXELS, OversizedImageError, strict_pillow
 from trainers.data.store import Folder, Recipe, keep
 
 __all__ = ["decoded"]

@@ -7,9 +7,9 @@ import torch
 
 from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, DataError
+from latentkit.images import MAX_PIXELS, decode
 from trainers.data.dataset import Data
 from trainers.data.decoding import decoded
-from trainers.data.images import MAX_PIXELS, decode
 from trainers.data.store import Folder, Recipe
 
 __all__ = ["image_folder"]

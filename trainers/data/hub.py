@@ -9,9 +9,9 @@ import numpy as np
 
 from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, DataError, LabelError, MissingDependencyError
+from latentkit.images import MAX_PIXELS, decode
 from trainers.data.dataset import Data
 from trainers.data.decoding import decoded
-from trainers.data.images import MAX_PIXELS, decode
 from trainers.data.labels import class_numbers
 from trainers.data.store import Folder, Recipe
 

@@ -1,4 +1,4 @@
-"""One image as training data: how each kind of file and pixel is read is decided here, and in docs/data.md."""
+"""One image file as pixels: how each kind of file and pixel is read is decided here, and in docs/data.md."""
 
 import io
 import threading
@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile
 
 __all__ = ["MAX_PIXELS", "OversizedImageError", "decode", "fitted", "strict_pillow"]
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of a decompression bomb
 
 _ORIENTATION = 0x0112
+#: How Pillow names what undoes each orientation.
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
 }
 _TRANSPARENT = ("LA", "PA", "RGBA", "RGBa")
 _pillow_settings = threading.RLock()
@@ -41,6 +41,8 @@ def strict_pillow(max_pixels: int) -> Iterator[None]:
 
     Its settings are those of the process, so two such blocks in two threads run one after the other.
     """
+    from PIL import Image, ImageFile
+
     with _pillow_settings:
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         try:
@@ -59,6 +61,8 @@ def decode(source: Path | bytes, size: int, grey: bool, max_pixels: int) -> NDAr
         OversizedImageError: if it has more than `max_pixels` pixels; they are not decoded.
         Exception: whatever Pillow raises for a damaged file, or `ValueError` for pixels of no stated meaning.
     """
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
             width, height = opened.size
@@ -75,6 +79,8 @@ def decode(source: Path | bytes, size: int, grey: bool, max_pixels: int) -> NDAr
 
 def fitted(image: Any, size: int | None, grey: bool) -> NDArray[np.uint8]:
     """Return an image's centre square at `size`, or all of it if `size` is None, as (1 or 3, H, W) bytes."""
+    from PIL import Image
+
     plain = _eight_bits(image).convert("L" if grey else "RGB")
     if size is not None:
         side = min(plain.size)
@@ -85,15 +91,19 @@ def fitted(image: Any, size: int | None, grey: bool) -> NDArray[np.uint8]:
 
 def _upright(image: Any) -> Any:
     """Return an image turned as its EXIF tag says; TIFF files have been turned by Pillow."""
+    from PIL import Image
+
     try:
         turn = _TURNS.get(image.getexif().get(_ORIENTATION))
     except Exception:  # damaged EXIF data may raise anything, and say nothing about the pixels
         return image
-    return image if turn is None else image.transpose(turn)
+    return image if turn is None else image.transpose(Image.Transpose[turn])
 
 
 def _eight_bits(image: Any) -> Any:
     """Return an image as mode L or RGB in sRGB, without clipping deep greys and without transparency."""
+    from PIL import Image
+
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
@@ -119,6 +129,8 @@ def _eight_bits(image: Any) -> Any:
 @lru_cache(maxsize=16)
 def _to_srgb(profile: bytes, mode: str) -> Any:
     """Return what takes pixels of `mode` from an embedded ICC profile to sRGB; None if the profile is not for them."""
+    from PIL import ImageCms
+
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
