@@ -1,18 +1,24 @@
 """One image file as pixels: how each kind of file and pixel is read is decided here, and in docs/data.md."""
 
 import io
+import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["MAX_PIXELS", "OversizedImageError", "decode", "fitted", "strict_pillow"]
+from latentkit.checks import as_count
+from latentkit.errors import ArgumentError, DataError, ShapeError
+
+__all__ = ["MAX_PIXELS", "OversizedImageError", "decode", "fitted", "read_images", "strict_pillow"]
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of a decompression bomb
 
@@ -52,6 +58,39 @@ def strict_pillow(max_pixels: int) -> Iterator[None]:
                 yield
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def read_images(
+    files: Sequence[str | os.PathLike[str]], shape: Sequence[int], *, max_pixels: int = MAX_PIXELS
+) -> Tensor:
+    """Return image files as samples (N, C, S, S), floats in [-1, 1]: their centre squares, resized.
+
+    Args:
+        files: at least one; whatever Pillow reads.
+        shape: (C, S, S) of a sample, C 1 for grey or 3 for colour, such as `checkpoint.holdout.shape[1:]`.
+        max_pixels: largest width times height that is decoded.
+
+    Raises:
+        ArgumentError: if there are no files.
+        ShapeError: if the shape is not that of square images.
+        DataError: if a file cannot be read as an image; it is named.
+    """
+    shape, limit = tuple(shape), as_count(max_pixels, "max_pixels")
+    if not files:
+        raise ArgumentError("there are no image files to read; name at least one")
+    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
+        raise ShapeError(f"image files are read as squares (1, S, S) or (3, S, S), not as samples of shape {shape}")
+    images = []
+    with strict_pillow(limit):
+        for file in files:
+            try:
+                images.append(decode(Path(file), shape[1], shape[0] == 1, limit))
+            except OversizedImageError as error:
+                raise DataError(f"{file} has {error} pixels, more than {limit:,}; make it smaller first") from error
+            except Exception as error:  # Pillow's plug-ins raise whatever they like for a damaged file
+                why = " ".join(str(error).split()) or type(error).__name__
+                raise DataError(f"{file} cannot be read as an image: {why}") from error
+    return torch.from_numpy(np.stack(images)).float() / 127.5 - 1.0
 
 
 def decode(source: Path | bytes, size: int, grey: bool, max_pixels: int) -> NDArray[np.uint8]:
