@@ -1,7 +1,7 @@
-"""The errors that a user of latentkit can cause.
+"""The errors that a user of latentkit can cause, and the warnings.
 
-Each is also the builtin that a caller would expect to catch, and its text says what was wanted,
-what came, and what to do.
+Each error is also the builtin that a caller would expect to catch, and its text says what was
+wanted, what came, and what to do.
 """
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "LatentkitError",
     "MissingDependencyError",
     "NonFiniteError",
+    "OffPriorWarning",
     "OutputError",
     "ShapeError",
 ]
@@ -71,3 +72,7 @@ class OutputError(LatentkitError, OSError):
 
 class MissingDependencyError(LatentkitError, ImportError):
     """An optional library is needed; the text gives the command that installs it."""
+
+
+class OffPriorWarning(UserWarning):
+    """Latents that were combined have left the prior all the same; the text names the way back."""

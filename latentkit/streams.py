@@ -33,6 +33,7 @@ REPAIR = 12  # the real samples that a repair draws
 SECOND = 13  # the second part of a joint prior
 RESAMPLES = 16  # bootstrap and permutation resamples
 MEASURES = 17  # what a measure draws: fresh points, directions, pairs
+LOOPS = 18  # the harmonics of random loops, and the planes of orbits
 
 #: Items that a stream holds: with up to 2**34 numbers each they fit the 128-bit part of the counter.
 LONGEST = 2**96

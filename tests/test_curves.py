@@ -7,6 +7,7 @@ from scipy import stats
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, CurveError, LatentkitError, NonFiniteError, ShapeError
+from latentkit.priors import Joint, OneHot
 
 PRIORS = {
     "normal": lk.Normal(6),
@@ -296,7 +297,7 @@ def test_the_last_key_of_a_loop_must_differ_from_the_first():
     with pytest.raises(CurveError, match="keyframes 3 and 0 are equal"):
         lk.loop(keys)
     keys[3] = -keys[0]
-    with pytest.raises(CurveError, match=r"opposite.*\(row 3\)"):
+    with pytest.raises(CurveError, match="between keyframes 3 and 0: the ends are opposite"):
         lk.loop(keys)
 
 
@@ -353,3 +354,23 @@ def test_ends_become_related_without_a_jump():
     steps = torch.linspace(5.0, 8.0, 301)
     middles = torch.stack([lk.interpolate(z, z + s * v / v.norm())(0.5)[0].norm() for s in steps])
     assert middles.diff().abs().max() < 0.03 * z.norm()
+
+
+def test_the_parts_of_a_joint_prior_go_each_by_itself():
+    prior = Joint(lk.Normal(4), lk.Uniform(3))
+    a, b = prior.sample(2, seed=0)
+    way = lk.interpolate(a, b, prior)
+    assert way(TIMES)[:, :4].equal(lk.interpolate(a[:4], b[:4], prior.first)(TIMES))
+    assert way(TIMES)[:, 4:].equal(lk.interpolate(a[4:], b[4:], prior.second)(TIMES))
+    assert way.prior is prior
+    with pytest.raises(CurveError, match="opposite"):
+        lk.interpolate(a, torch.cat([-a[:4], b[4:]]), prior)
+
+
+def test_from_one_class_to_another_the_rest_of_a_latent_stands_still():
+    prior = Joint(lk.Normal(2), OneHot(10))
+    a = prior.sample(1, seed=0)[0]
+    b = torch.cat([a[:2], torch.eye(10)[int(a[2:].argmax() + 1) % 10]])
+    frames = lk.interpolate(a, b, prior)(TIMES)
+    torch.testing.assert_close(frames[:, :2], a[:2].expand(11, 2))
+    torch.testing.assert_close(frames[:, 2:], (1 - TIMES[:, None]).float() * a[2:] + TIMES[:, None].float() * b[2:])

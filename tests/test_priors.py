@@ -8,7 +8,16 @@ from scipy import stats
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, CurveError, LatentkitError, NonFiniteError, ShapeError
-from latentkit.priors import from_normal_scores, normal_scores, prior_from_dict, prior_to_dict, score_energy
+from latentkit.priors import (
+    Joint,
+    OneHot,
+    from_normal_scores,
+    has_normal_scores,
+    normal_scores,
+    prior_from_dict,
+    prior_to_dict,
+    score_energy,
+)
 from latentkit.priors.uniform import uniform_sum_cdf
 
 
@@ -307,6 +316,47 @@ def test_normal_scores_are_standard_normal(prior):
 def test_scores_of_a_sphere_have_unit_variance_a_coordinate():
     scores = normal_scores(lk.Sphere(64, radius=5.0), lk.Sphere(64, radius=5.0).sample(2000, seed=9))
     assert scores.var().item() == pytest.approx(1, rel=0.02)
+
+
+JOINT = Joint(lk.Uniform(3, low=1.0, high=4.0), Joint(lk.Normal(2, mean=-1.0), lk.Sphere(4)))
+
+
+@pytest.mark.parametrize("prior", [*FAMILIES.values(), JOINT], ids=[*FAMILIES, "joint"])
+def test_scores_and_latents_undo_each_other(prior):
+    z = prior.sample(50, seed=9).double().reshape(5, 10, prior.dim)
+    torch.testing.assert_close(from_normal_scores(prior, normal_scores(prior, z)), z, rtol=0, atol=1e-6)
+
+
+def test_the_scores_of_a_joint_prior_are_those_of_its_parts():
+    z = JOINT.sample(4000, seed=9)
+    scores = normal_scores(JOINT, z)
+    assert scores[:, :3].equal(normal_scores(JOINT.first, z[:, :3]))
+    assert scores[:, 3:].equal(normal_scores(JOINT.second, z[:, 3:]))
+    assert np.abs(np.cov(scores.numpy().T) - np.eye(JOINT.dim)).max() < 0.12
+    torch.testing.assert_close(score_energy(JOINT, scores), 0.5 * scores.square().sum(1))
+
+
+def test_classes_have_no_normal_scores():
+    assert all(has_normal_scores(prior) for prior in [*FAMILIES.values(), JOINT])
+    assert not any(has_normal_scores(prior) for prior in (OneHot(3), Joint(lk.Normal(2), OneHot(3)), object()))
+
+
+def test_a_joint_latent_off_one_support_is_not_typical_at_all():
+    z = JOINT.sample(1, seed=0)
+    z[0, 0] = 9.0
+    assert JOINT.typicality(z).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("family", [lk.Normal, lk.Uniform])
+def test_the_typicality_of_a_pair_is_uniform_over_draws(family):
+    pair = Joint(family(3), family(40))
+    assert uniform_p(pair.typicality(pair.sample(4000, seed=4))) > 1e-3
+
+
+def test_a_latent_of_a_mixture_is_explained_by_its_nearest_component():
+    apart = lk.Empirical(torch.tensor([0.3, 0.7]), torch.tensor([[-50.0, 0], [50, 0]]), torch.eye(2).repeat(2, 1, 1))
+    z = apart.sample(20, seed=1)
+    assert apart.component(z).equal((z[:, 0] > 0).long())
 
 
 # ---- fitting and storing

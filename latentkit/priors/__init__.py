@@ -11,11 +11,12 @@ References:
     subspaces and beyond" (arXiv 2408.08558).
 """
 
+from latentkit.priors.classes import OneHot
 from latentkit.priors.empirical import Empirical
 from latentkit.priors.joint import Joint
 from latentkit.priors.normal import Normal
 from latentkit.priors.prior import Prior
-from latentkit.priors.scores import from_normal_scores, normal_scores, score_energy
+from latentkit.priors.scores import from_normal_scores, has_normal_scores, normal_scores, score_energy
 from latentkit.priors.sphere import Sphere
 from latentkit.priors.stored import prior_from_dict, prior_to_dict
 from latentkit.priors.uniform import Uniform
@@ -24,10 +25,12 @@ __all__ = [
     "Empirical",
     "Joint",
     "Normal",
+    "OneHot",
     "Prior",
     "Sphere",
     "Uniform",
     "from_normal_scores",
+    "has_normal_scores",
     "normal_scores",
     "prior_from_dict",
     "prior_to_dict",

@@ -142,6 +142,10 @@ class Empirical:
         nearest = squared.gather(1, joint.argmax(1, keepdim=True))[:, 0]
         return chi_square_tails(nearest.numpy(), self.dim)
 
+    def component(self, z: Tensor) -> Tensor:
+        """Return the component (N,) int64 that explains each of the latents (N, D) best."""
+        return self._components(as_latents(z, self.dim))[0].argmax(1)
+
     def match(self, total: Tensor, weights: Tensor) -> Tensor:
         """Map sums (..., D) back: exact for one component, else the mean and covariance are kept."""
         alpha, root_beta = alpha_beta(weights)

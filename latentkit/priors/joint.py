@@ -7,9 +7,14 @@ from torch import Tensor
 
 from latentkit import streams
 from latentkit.checks import as_latents
+from latentkit.priors.classes import OneHot
 from latentkit.priors.prior import Prior, followed_latents
+from latentkit.priors.sphere import Sphere
 
 __all__ = ["Joint"]
+
+#: Priors whose draws are all equally typical.
+_ALIKE = (OneHot, Sphere)
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,17 @@ class Joint:
     def typicality(self, z: Tensor) -> Tensor:
         """Return the tail probability (N,) of both parts' together, uniform over draws.
 
+        Of a part whose draws are all alike (a sphere's, a class) only the other counts, where it is on its support.
+
         References:
             Fisher (1932), "Statistical methods for research workers": minus twice the log of the product of two
             independent tail probabilities is chi-square with 4 degrees of freedom.
         """
         first, second = self.parts(as_latents(z, self.dim))
-        product = (self.first.typicality(first) * self.second.typicality(second)).clamp(min=1e-300)
-        return product * (1.0 - product.log())
+        product = self.first.typicality(first) * self.second.typicality(second)
+        if isinstance(self.first, _ALIKE) or isinstance(self.second, _ALIKE):
+            return product
+        return product - torch.xlogy(product, product)
 
     def match(self, total: Tensor, weights: Tensor) -> Tensor:
         """Map sums (..., D) of draws back onto the prior, part by part."""

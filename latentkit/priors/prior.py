@@ -78,7 +78,8 @@ def chi_square_tails(squared_radius: NDArray[np.float64], dim: int) -> Tensor:
 def alpha_beta(weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sum of weights (..., K) and the root of the sum of their squares, (..., 1) each."""
     weights = weights.to(torch.float64)
-    beta = weights.square().sum(-1)
-    if not bool((beta > 0).all()):
+    peak = weights.abs().amax(-1, keepdim=True)
+    if not bool((peak > 0).all()):
         raise ArgumentError("weights of a combination must not all be zero")
-    return weights.sum(-1)[..., None], beta.sqrt()[..., None]
+    # Of weights in the largest one's unit, since squares of very large or small ones overflow or vanish.
+    return weights.sum(-1, keepdim=True), peak * (weights / peak).square().sum(-1, keepdim=True).sqrt()

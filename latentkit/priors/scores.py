@@ -7,19 +7,32 @@ from torch import Tensor
 
 from latentkit.errors import ArgumentError
 from latentkit.priors.empirical import Empirical
+from latentkit.priors.joint import Joint
 from latentkit.priors.normal import Normal
 from latentkit.priors.prior import Prior
 from latentkit.priors.sphere import Sphere
 from latentkit.priors.uniform import Uniform
 
-__all__ = ["from_normal_scores", "normal_scores", "score_energy"]
+__all__ = ["from_normal_scores", "has_normal_scores", "normal_scores", "score_energy"]
+
+
+def has_normal_scores(prior: Prior) -> bool:
+    """Return whether standard normal scores give latents of this prior, so that a random score is a random latent.
+
+    They do for all of latentkit's priors but classes (`OneHot`), and not for a prior of a user's own. For a mixture
+    they keep the mean and the covariance.
+    """
+    if isinstance(prior, Joint):
+        return has_normal_scores(prior.first) and has_normal_scores(prior.second)
+    return isinstance(prior, Normal | Uniform | Sphere | Empirical)
 
 
 def normal_scores(prior: Prior, z: Tensor) -> Tensor:
     """Return latents (..., D) as standard Gaussian coordinates of their prior, float64.
 
     Used to ask whether two latents are too close to be independent draws. On a sphere the scaled
-    latents stand for them; a mixture is whitened by its overall mean and covariance.
+    latents stand for them; a mixture is whitened by its overall mean and covariance; the scores of two parts lie
+    side by side. Latents of a prior that latentkit does not know are their own scores.
     """
     z = z.double()
     if isinstance(prior, Normal):
@@ -34,6 +47,9 @@ def normal_scores(prior: Prior, z: Tensor) -> Tensor:
         factor = torch.linalg.cholesky(covariance).to(z.device)
         flat = (z - mean.to(z.device)).reshape(-1, prior.dim).T
         return torch.linalg.solve_triangular(factor, flat, upper=False).T.reshape(z.shape)
+    if isinstance(prior, Joint):
+        first, second = prior.parts(z)
+        return torch.cat([normal_scores(prior.first, first), normal_scores(prior.second, second)], dim=-1)
     return z
 
 
@@ -52,6 +68,9 @@ def from_normal_scores(prior: Prior, u: Tensor) -> Tensor:
     if isinstance(prior, Empirical):
         mean, covariance = prior._mixed
         return mean.to(u.device) + u @ torch.linalg.cholesky(covariance).to(u.device).T
+    if isinstance(prior, Joint):
+        first, second = prior.parts(u)
+        return torch.cat([from_normal_scores(prior.first, first), from_normal_scores(prior.second, second)], dim=-1)
     return u
 
 
@@ -69,6 +88,9 @@ def score_energy(prior: Prior, u: Tensor) -> Tensor:
     known = isinstance(prior, Normal | Uniform | Sphere)
     if known or (isinstance(prior, Empirical) and len(prior.weights) == 1):
         return 0.5 * u.square().sum(-1)
+    if isinstance(prior, Joint):
+        first, second = prior.parts(u)
+        return score_energy(prior.first, first) + score_energy(prior.second, second)
     energy = -prior.log_prob(from_normal_scores(prior, u))
     if u.requires_grad and not energy.requires_grad:
         raise ArgumentError(

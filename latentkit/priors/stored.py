@@ -6,7 +6,9 @@ from typing import Any
 import torch
 
 from latentkit.errors import ArgumentError
+from latentkit.priors.classes import OneHot
 from latentkit.priors.empirical import Empirical
+from latentkit.priors.joint import Joint
 from latentkit.priors.normal import Normal
 from latentkit.priors.prior import Prior
 from latentkit.priors.sphere import Sphere
@@ -14,7 +16,7 @@ from latentkit.priors.uniform import Uniform
 
 __all__ = ["prior_from_dict", "prior_to_dict"]
 
-_FAMILIES: dict[str, Callable[..., Prior]] = {"normal": Normal, "uniform": Uniform, "sphere": Sphere}
+_FAMILIES: dict[str, Callable[..., Prior]] = {"normal": Normal, "uniform": Uniform, "sphere": Sphere, "one-hot": OneHot}
 
 
 def prior_to_dict(prior: Prior) -> dict[str, Any]:
@@ -36,6 +38,10 @@ def prior_to_dict(prior: Prior) -> dict[str, Any]:
             "means": prior.means.tolist(),
             "scales": prior.scales.tolist(),
         }
+    if isinstance(prior, OneHot):
+        return {"family": "one-hot", "dim": prior.dim}
+    if isinstance(prior, Joint):
+        return {"family": "joint", "first": prior_to_dict(prior.first), "second": prior_to_dict(prior.second)}
     raise ArgumentError(f"cannot store a prior of type {type(prior).__name__}; use one of latentkit's")
 
 
@@ -51,6 +57,8 @@ def prior_from_dict(values: dict[str, Any]) -> Prior:
         if family == "empirical":
             tensors = {key: torch.tensor(value, dtype=torch.float64) for key, value in arguments.items()}
             return Empirical(**tensors)
+        if family == "joint":
+            return Joint(**{part: prior_from_dict(values) for part, values in arguments.items()})
         return _FAMILIES[family](**arguments)
     except (KeyError, TypeError, ValueError) as error:
         raise ArgumentError(f"this is no prior that latentkit knows: {family!r} ({error})") from None

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentkit import streams
@@ -119,21 +121,31 @@ def uniform_sum_cdf(x: Tensor, weights: Tensor, terms: int = 4096) -> Tensor:
     weights = weights[weights != 0]
     if len(weights) <= 2:
         return trapezoid_cdf(x, weights)
+    limit, grid, cdf = _series(tuple(sorted(weights.abs().tolist())), terms)
+    value = np.interp(x.cpu().numpy() / limit, grid, cdf)
+    return torch.from_numpy(value).to(x.device)
+
+
+@lru_cache(maxsize=8)
+def _series(weights: tuple[float, ...], terms: int) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the half-width of the support, a grid on [-1, 1] of it, and the CDF there, for weights above 0.
+
+    Kept for the weights of the last calls: a sum is often made again, with other latents.
+    """
+    sizes, counts = np.unique(np.array(weights), return_counts=True)
     # The sum of many terms keeps to a small part of [-L, L]: beyond 9 times the root of sum w_k^2
     # less than 1e-17 is left (Hoeffding's inequality).
-    limit = min(float(weights.abs().sum()), 9.0 * float(weights.square().sum().sqrt()))
+    limit = min(float(counts @ sizes), 9.0 * float(counts @ sizes**2) ** 0.5)
     n = np.arange(1, terms + 1)
-    sizes, counts = np.unique(weights.abs().cpu().numpy(), return_counts=True)
     phi = np.ones(terms)
     for size, count in zip(sizes, counts, strict=True):
         phi *= np.sinc(n * size / limit) ** count
     grid = np.linspace(-1.0, 1.0, 2 * terms + 1)
     # sum_n phi_n sin(pi n y) / (pi n) on a regular grid is an inverse FFT.
-    spectrum = np.zeros(2 * terms + 1 if terms % 2 else 2 * terms, dtype=complex)
+    spectrum = np.zeros(2 * terms, dtype=complex)
     spectrum[1:terms] = phi[: terms - 1] / (np.pi * n[: terms - 1])
     series = np.fft.ifft(spectrum).imag * len(spectrum)
     series = np.concatenate([series[terms:], series[:terms], series[terms : terms + 1]])
     cdf = 0.5 + grid / 2.0 + series
     cdf[0], cdf[-1] = 0.0, 1.0
-    value = np.interp(x.cpu().numpy() / limit, grid, np.maximum.accumulate(np.clip(cdf, 0.0, 1.0)))
-    return torch.from_numpy(value).to(x.device)
+    return limit, grid, np.maximum.accumulate(np.clip(cdf, 0.0, 1.0))

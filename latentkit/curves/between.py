@@ -1,7 +1,4 @@
-"""Curves through the latent space, with their degenerate cases decided.
-
-`interpolate` stays on the prior and is what everything here uses unless told otherwise; `lerp` is the
-plain straight line and `slerp` the great circle. `tour` and `loop` go through keyframes.
+"""Curves between two latents, with their degenerate cases decided.
 
 References:
     White (2016), "Sampling generative networks" (arXiv 1609.04468): slerp for latents.
@@ -9,17 +6,17 @@ References:
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from latentkit.checks import as_count, as_latents, floating, require_finite
-from latentkit.errors import ArgumentError, CurveError, ShapeError
-from latentkit.priors import Normal, Prior, Sphere, normal_scores
+from latentkit.checks import floating, require_finite
+from latentkit.curves.curve import Curve
+from latentkit.errors import CurveError, ShapeError
+from latentkit.priors import Joint, Normal, Prior, Sphere, normal_scores
 
-__all__ = ["Curve", "interpolate", "lerp", "loop", "slerp", "tour"]
+__all__ = ["interpolate", "lerp", "paired_ends", "refuse_cancelling", "related", "rows_named", "slerp"]
 
 #: Ends whose directions differ from opposite by less than this angle (radians) have no unique arc.
 OPPOSITE = 1e-5
@@ -29,62 +26,7 @@ OPPOSITE = 1e-5
 RELATED = (1e-5, 1e-6)
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A curve through the latent space: `curve(t (T,)) -> z (T, D)` for t in [0, 1].
-
-    Curves between batches of ends (N, D) give (T, N, D). Attributes: `kind` names the construction;
-    `dim` is D; `segments` is the number of pieces between keyframes; `closed` says whether the curve
-    ends where it began; `prior` is the prior that it was matched to, or None.
-    """
-
-    at: Callable[[Tensor], Tensor]
-    kind: str
-    dim: int
-    segments: int = 1
-    closed: bool = False
-    prior: Prior | None = None
-
-    def __call__(self, t: Tensor | Sequence[float] | float) -> Tensor:
-        """Return the latents at times t (T,) in [0, 1]: (T, D), or (T, N, D) between batches.
-
-        Raises:
-            ShapeError: if t is not (T,).
-            ArgumentError: if a time lies outside of [0, 1] or is not finite.
-        """
-        times = torch.as_tensor(t, dtype=torch.float64).detach().cpu()
-        times = times[None] if times.ndim == 0 else times
-        if times.ndim != 1:
-            raise ShapeError(f"times must be (T,), got {tuple(times.shape)}")
-        if not bool(((times >= 0.0) & (times <= 1.0)).all()):
-            raise ArgumentError(f"times must lie in [0, 1], got {times.min():g} to {times.max():g}")
-        return self.at(times)
-
-    def steps(self, n: int, *, closed: bool | None = None) -> Tensor:
-        """Return n latents at even times: (n, D).
-
-        An open curve gives both ends. A closed one leaves out the end, which is its start again, so
-        that a film of it loops without a doubled frame.
-
-        Args:
-            n: how many latents, at least 1 (1 gives the start).
-            closed: whether to leave out the end; by default as the curve is.
-        """
-        n = as_count(n, "n")
-        closed = self.closed if closed is None else closed
-        times = torch.arange(n, dtype=torch.float64) / max(n if closed else n - 1, 1)
-        return self(times)
-
-    def steps_per_segment(self, n: int) -> Tensor:
-        """Return n steps between neighbouring keyframes, every keyframe among the latents.
-
-        For k keyframes that is (k - 1) n + 1 latents on an open curve and k n on a closed one.
-        """
-        n = as_count(n, "n")
-        return self.steps(self.segments * n + (0 if self.closed else 1))
-
-
-def _ends(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
+def paired_ends(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
     """Return both ends in float64 with their common dtype; each is (D,) or (N, D)."""
     ends = [floating(a, "the first end"), floating(b, "the second end")]
     for name, end in zip(("the first end", "the second end"), ends, strict=True):
@@ -117,7 +59,7 @@ def lerp(a: Tensor, b: Tensor) -> Curve:
         ShapeError: if the ends are not of one shape.
         NonFiniteError: if an end holds NaN or infinity.
     """
-    start, end, dtype = _ends(a, b)
+    start, end, dtype = paired_ends(a, b)
     return Curve(_between(start, end, dtype, lambda t: (1.0 - t) * start + t * end), "lerp", start.shape[-1])
 
 
@@ -132,7 +74,7 @@ def _arc(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     na, nb = _norm(a), _norm(b)
     if not bool(((na > 0) & (nb > 0)).all()):
         raise CurveError(
-            f"a zero latent has no direction, so there is no great circle{_rows((na > 0) & (nb > 0))}; "
+            f"a zero latent has no direction, so there is no great circle{rows_named((na > 0) & (nb > 0))}; "
             "use lerp or interpolate, or another latent"
         )
     ua, ub = a / na, b / nb
@@ -141,15 +83,17 @@ def _arc(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ua, ub, angle
 
 
-def _rows(good: Tensor) -> str:
+def rows_named(good: Tensor) -> str:
+    """Return the first row that is not good, for an error about a batch (N, 1); nothing for single ends."""
     bad = (~good.reshape(-1)).nonzero().flatten().tolist()
     return f" (row {bad[0]}{', ...' if len(bad) > 1 else ''})" if good.numel() > 1 else ""
 
 
 def _refuse_opposite(angle: Tensor) -> None:
-    if not bool((math.pi - angle > OPPOSITE).all()):
+    apart = math.pi - angle > OPPOSITE
+    if not bool(apart.all()):
         raise CurveError(
-            f"the ends are opposite, so every way round is as short as another{_rows(math.pi - angle > OPPOSITE)}; "
+            f"the ends are opposite, so every way round is as short as another{rows_named(apart)}; "
             "go through a third latent with tour([a, c, b]), or use lerp, which crosses the origin"
         )
 
@@ -169,7 +113,7 @@ def slerp(a: Tensor, b: Tensor) -> Curve:
     References:
         Shoemake (1985), "Animating rotation with quaternion curves", equation for Slerp.
     """
-    start, end, dtype = _ends(a, b)
+    start, end, dtype = paired_ends(a, b)
     ua, ub, angle = _arc(start, end)
     _refuse_opposite(angle)
     na, nb = _norm(start), _norm(end)
@@ -187,11 +131,11 @@ def slerp(a: Tensor, b: Tensor) -> Curve:
 def interpolate(a: Tensor, b: Tensor, prior: Prior | None = None) -> Curve:
     """Return the prior-matched curve from a to b, each (D,) or (N, D).
 
-    For two independent draws every point on the way is distributed exactly as the prior: a Gaussian
-    line is rescaled by 1 / sqrt((1 - t)^2 + t^2), a uniform one goes through the CDF of the sum, one
-    on a sphere is renormalised. Ends far too close to be independent draws (nearer than one pair in
-    100,000) are joined as related ones, so that the curve does not bulge outwards between them. In few
-    dimensions that takes ends that are very close: between a latent and its edit use `lerp`.
+    For two independent draws every point on the way is distributed exactly as the prior: a Gaussian line is rescaled
+    by 1 / sqrt((1 - t)^2 + t^2), a uniform one goes through the CDF of the sum, one on a sphere is renormalised, and
+    the parts of a joint prior go each by itself. Ends far too close to be independent draws (nearer than one pair in
+    100,000) are joined as related ones, so that the curve does not bulge outwards between them. In few dimensions
+    that takes ends that are very close: between a latent and its edit use `lerp`.
 
     Args:
         a: where the curve starts.
@@ -212,35 +156,47 @@ def interpolate(a: Tensor, b: Tensor, prior: Prior | None = None) -> Curve:
         >>> z.norm(dim=1).round().tolist(), lk.interpolate(z[0], z[1])(0.5).norm().round().item()
         ([24.0, 23.0], 24.0)
     """
-    start, end, dtype = _ends(a, b)
+    start, end, dtype = paired_ends(a, b)
     prior = Normal(start.shape[-1]) if prior is None else prior
     if prior.dim != start.shape[-1]:
         raise ShapeError(f"the ends must have the prior's {prior.dim} coordinates, got {start.shape[-1]}")
+    if isinstance(prior, Joint):
+        # Independent parts, each on its own way: one that is alike at both ends stands still.
+        ways = [
+            interpolate(p, q, part)
+            for p, q, part in zip(prior.parts(start), prior.parts(end), (prior.first, prior.second), strict=True)
+        ]
+
+        def at(times: Tensor) -> Tensor:
+            return torch.cat([way.at(times) for way in ways], dim=-1).to(dtype)
+
+        return Curve(at, "interpolate", prior.dim, prior=prior)
     ga, gb = normal_scores(prior, start), normal_scores(prior, end)
-    _refuse_cancelling(ga, gb)
-    related = _related(ga, gb)
+    refuse_cancelling(ga, gb)
+    kin = related(ga, gb)
 
     def inner(t: Tensor) -> Tensor:
         weights = torch.cat([1.0 - t, t], dim=-1)
         matched = prior.match((1.0 - t) * start + t * end, weights)
-        if not bool((related > 0).any()):
+        if not bool((kin > 0).any()):
             return matched
-        return torch.lerp(matched, _join_related(prior, start, end, ga, gb, t), related)
+        return torch.lerp(matched, _join_related(prior, start, end, ga, gb, t), kin)
 
     return Curve(_between(start, end, dtype, inner), "interpolate", prior.dim, prior=prior)
 
 
-def _refuse_cancelling(ga: Tensor, gb: Tensor) -> None:
+def refuse_cancelling(ga: Tensor, gb: Tensor) -> None:
+    """Raise `CurveError` where two normal scores (..., D) are opposite, so that their line crosses the centre."""
     size = ga.norm(dim=-1, keepdim=True) + gb.norm(dim=-1, keepdim=True)
     apart = (ga + gb).norm(dim=-1, keepdim=True) > OPPOSITE * size
     if not bool((apart | (size == 0)).all()):
         raise CurveError(
-            f"the ends are opposite, so the line between them goes through the prior's centre{_rows(apart)}; "
+            f"the ends are opposite, so the line between them goes through the prior's centre{rows_named(apart)}; "
             "go through a third latent with tour([a, c, b])"
         )
 
 
-def _related(ga: Tensor, gb: Tensor) -> Tensor:
+def related(ga: Tensor, gb: Tensor) -> Tensor:
     """Return (..., 1) in [0, 1]: how far two ends are too near each other to be independent draws."""
     from scipy.special import gammainc
 
@@ -267,65 +223,3 @@ def _join_related(prior: Prior, a: Tensor, b: Tensor, ga: Tensor, gb: Tensor, t:
     r = 2.0 * (ga * gb).sum(-1, keepdim=True) / energy.clamp(min=1e-300)
     g = ((1.0 - t) * ga + t * gb) / ((1.0 - t).square() + t.square() + 2.0 * r * t * (1.0 - t)).sqrt()
     return torch.where(energy > 0, prior.mean + prior.std * g, line)
-
-
-def tour(keys: Tensor, *, prior: Prior | None = None) -> Curve:
-    """Return the open curve through keyframes (K, D) in order, prior-matched between neighbours.
-
-    `tour(keys).steps_per_segment(n)` gives (K - 1) n + 1 latents, each keyframe once.
-
-    Raises:
-        ShapeError: if the keyframes are not (K, D).
-        CurveError: if there are fewer than 2, or two neighbours are equal or opposite.
-    """
-    return _through(keys, prior, closed=False)
-
-
-def loop(keys: Tensor, *, prior: Prior | None = None) -> Curve:
-    """Return the closed curve through keyframes (K, D) and back to the first, prior-matched.
-
-    `loop(keys).steps_per_segment(n)` gives K n latents; the last is a step before the first, so a
-    film of them loops evenly.
-
-    Raises:
-        ShapeError: if the keyframes are not (K, D).
-        CurveError: if there are fewer than 3, or two neighbours (first and last too) are equal or
-            opposite.
-    """
-    return _through(keys, prior, closed=True)
-
-
-def _through(keys: Tensor, prior: Prior | None, *, closed: bool) -> Curve:
-    keys = as_latents(keys, None if prior is None else prior.dim, "keyframes")
-    least = 3 if closed else 2
-    if len(keys) < least:
-        raise CurveError(f"a {'loop' if closed else 'tour'} needs at least {least} keyframes, got {len(keys)}")
-    starts = keys if closed else keys[:-1]
-    ends = keys.roll(-1, 0) if closed else keys[1:]
-    # Equal up to float32's rounding: the frames between them would be equal too.
-    apart = (starts - ends).double().norm(dim=1)
-    equal = apart <= 1e-6 * (starts.double().norm(dim=1) + ends.double().norm(dim=1))
-    if bool(equal.any()):
-        k = int(equal.nonzero()[0])
-        raise CurveError(
-            f"keyframes {k} and {(k + 1) % len(keys)} are equal, so frames between them would stand still; "
-            "leave one out (to pause, use the animation's hold)"
-        )
-    segments = len(starts)
-    interpolate(starts, ends, prior)  # all at once, so that an error names its keyframe
-    pieces = [interpolate(a, b, prior) for a, b in zip(starts, ends, strict=True)]
-
-    def at(times: Tensor) -> Tensor:
-        scaled = times * segments
-        # A keyframe's time is a rounded quotient: without this its frame may miss it by a rounding.
-        scaled = torch.where((scaled - scaled.round()).abs() < 1e-9, scaled.round(), scaled)
-        index = scaled.floor().clamp(max=segments - 1)
-        local = scaled - index
-        # Only the pieces in use, each with its own times.
-        z = torch.empty((len(times), keys.shape[1]), dtype=keys.dtype, device=keys.device)
-        for k in index.unique().long().tolist():
-            rows = index == k
-            z[rows] = pieces[k].at(local[rows])
-        return z
-
-    return Curve(at, "loop" if closed else "tour", keys.shape[1], segments, closed, pieces[0].prior)
