@@ -303,6 +303,38 @@ class TestDoor:
         with pytest.raises(LabelError, match=said):
             net(inputs(name), wrong)
 
+    @pytest.mark.parametrize("name", [*WITH_CLASSES, "residual-generator"])
+    def test_weights_of_one_class_say_what_its_number_says(self, name):
+        net, z, numbers = make(name, PLAIN[name] | {"classes": 3}).eval(), inputs(name), torch.arange(6) % 3
+        one_hot = torch.eye(3)[numbers]
+        assert net(z, one_hot).equal(net(z, numbers))
+        assert net(z, one_hot.double()).equal(net(z, numbers))
+        between = net(z, one_hot.roll(1, 1) * 0.5 + one_hot * 0.5)
+        assert between.shape == net(z, numbers).shape
+        assert not between.isclose(net(z, numbers)).flatten(1).all(1).any()
+        torch.testing.assert_close(net(z[:2], one_hot[:2]), net(z, one_hot)[:2])
+
+    @pytest.mark.parametrize("name", WITH_CLASSES)
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            (torch.ones(6, 2), r"class weights must be \(6, 3\), one a row and class, got \(6, 2\)"),
+            (torch.ones(5, 3), r"class weights must be \(6, 3\)"),
+            (torch.full((6, 3), torch.nan), "class weights must be finite"),
+            (torch.ones(6, 3, 1), r"whole numbers \(6,\)"),
+        ],
+    )
+    def test_weights_must_fit(self, name, wrong, said):
+        with pytest.raises(LabelError, match=said):
+            make(name, PLAIN[name] | {"classes": 3})(inputs(name), wrong)
+        with pytest.raises(LabelError, match="no classes"):
+            make(name, PLAIN[name])(inputs(name), torch.ones(6, 3))
+
+    @pytest.mark.parametrize("name", ["mlp-critic", "conv-critic"])
+    def test_a_critic_takes_numbers_alone(self, name):
+        with pytest.raises(LabelError, match="whole numbers"):
+            make(name, PLAIN[name] | {"classes": 3})(inputs(name), torch.ones(6, 3))
+
     @pytest.mark.parametrize("name", WITH_CLASSES)
     def test_a_conditional_generator_needs_labels(self, name):
         with pytest.raises(LabelError, match=r"needs labels \(6,\): class numbers from 0 to 2"):

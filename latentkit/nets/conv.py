@@ -102,7 +102,7 @@ class ConvGenerator(nn.Module):
 
         Args:
             z: the latents.
-            labels: class numbers (N,), if there are classes.
+            labels: if there are classes, their numbers (N,), or weights of them (N, classes) as floats.
 
         Raises:
             LabelError: if there are classes and no fitting labels, or labels and no classes.

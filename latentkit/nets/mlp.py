@@ -44,7 +44,11 @@ class MLPGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(width, out_dim))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return points (N, out_dim) for latents (N, latent_dim), and class numbers (N,) if there are classes.
+        """Return points (N, out_dim) for latents (N, latent_dim).
+
+        Args:
+            z: the latents.
+            labels: if there are classes, their numbers (N,), or weights of them (N, classes) as floats.
 
         Raises:
             LabelError: if there are classes and no fitting labels, or labels and no classes.

@@ -9,7 +9,7 @@ from torch.nn import functional
 from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, LabelError
 
-__all__ = ["START", "as_labels", "at_least_single", "checked", "conditioned", "maps_by_side"]
+__all__ = ["START", "as_labels", "at_least_single", "checked", "class_columns", "conditioned", "maps_by_side"]
 
 START = 4  # side of the smallest feature map of an image network
 _LARGEST = 1024
@@ -69,16 +69,33 @@ def as_labels(labels: Tensor | None, rows: int, classes: int) -> Tensor:
     return labels.long()
 
 
+def class_columns(labels: Tensor | None, rows: int, classes: int) -> Tensor:
+    """Return the columns (rows, classes) that tell a generator its classes.
+
+    Class numbers (rows,) become one-hot columns. Floats (rows, classes) are weights of the classes, and are taken as
+    they are: those that are one-hot say exactly what the numbers say, others lie between classes.
+
+    Raises:
+        LabelError: if there are no classes, or the labels are neither fitting numbers nor finite weights.
+    """
+    if not (classes and isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2):
+        return functional.one_hot(as_labels(labels, rows, classes), classes).to(torch.float32)
+    if labels.shape != (rows, classes):
+        raise LabelError(f"class weights must be ({rows}, {classes}), one a row and class, got {tuple(labels.shape)}")
+    if not bool(torch.isfinite(labels).all()):
+        raise LabelError("class weights must be finite, got NaN or infinity")
+    return labels
+
+
 def conditioned(z: Tensor, labels: Tensor | None, classes: int) -> Tensor:
-    """Return what a generator's first layer takes: z (N, D), then the one-hot class (N, classes) if it has any.
+    """Return what a generator's first layer takes: z (N, D), then the class columns (N, classes) if it has any.
 
     Raises:
         LabelError: if there are classes and no fitting labels, or labels and no classes.
     """
     if not classes and labels is None:
         return z
-    one_hot = functional.one_hot(as_labels(labels, len(z), classes), classes)
-    return torch.cat([z, one_hot.to(z.dtype)], 1)
+    return torch.cat([z, class_columns(labels, len(z), classes).to(z)], 1)
 
 
 def at_least_single(values: Tensor) -> Tensor:
