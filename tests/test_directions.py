@@ -106,7 +106,7 @@ HALF = torch.arange(20) % 2
         (Z, torch.arange(20) < 1, LabelError, "got 19 negative and 1 positive"),
         (Z, HALF[:19], LabelError, r"one a latent, \(20,\), got \(19,\)"),
         (Z, HALF[:, None], LabelError, r"one a latent, \(20,\), got \(20, 1\)"),
-        (Z, torch.full((20,), float("nan")), LabelError, "bool, or 0 and 1.*labels == 3"),
+        (Z, torch.full((20,), float("nan")), LabelError, "NaN in 20 of 20; leave those latents out"),
         (Z, torch.arange(20), LabelError, "bool, or 0 and 1.*labels == 3"),
         (Z, ["a", "b"] * 10, LabelError, "must be a tensor of bool, or of 0 and 1, got list"),
         (Z, None, LabelError, "got NoneType"),
