@@ -1,7 +1,6 @@
 """Journeys: a route on the map beside its samples, with the curves that ignore the map between the same two ends."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentkit.animation import Animation, from_frames
-from latentkit.checks import as_count, as_number
-from latentkit.curves import Curve, interpolate, lerp
-from latentkit.errors import CurveError, ShapeError
+from latentkit.checks import as_count
+from latentkit.curves import Curve
+from latentkit.errors import ShapeError
 from latentkit.planes import ground_of
 from latentkit.projection import Projection
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
 from latentkit.quality.scoring import Features, scored_samples
 from latentkit.render import samples_sheet, to_rgb
-from latentkit.routes import Route, route
+from latentkit.routes import Route, route, ways_between
 from latentkit.sampling.generate import generate
 from latentkit.scatter import Stage, plane_limits
-from latentkit.style import COLOURS, GROUND, INK, MUTED, SCALE, drawing, figure_rgb
+from latentkit.style import GROUND, MUTED, SCALE, drawing, figure_rgb
+from latentkit.walks.panels import held, inks_of, lines, now_line, point_windows, spoken, windows
 
 __all__ = ["Journey", "journey"]
 
@@ -35,8 +35,11 @@ PICTURE, FRAME = (1060, 560), (800, 440)
 #: Samples of a strip.
 STRIP = 8
 
+#: The curves of a journey, in order.
+NAMES = ("route", "prior-matched", "lerp")
+
 #: What each curve is drawn in.
-INKS = {"route": COLOURS[1], "prior-matched": COLOURS[0], "lerp": INK}
+INKS = inks_of(NAMES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +83,9 @@ class Journey:
         Args:
             fps: frames a second, above 0 and at most 50; the first and the last frame stand for half a second more.
         """
-        fps = as_number(fps, "fps", least=0.0, open_least=True)
-        durations = [1000.0 / fps] * self.places.shape[1]
-        durations[0] += 500.0
-        durations[-1] += 500.0
-        captions = [
-            " · ".join(f"{name} {value:.2f}" for name, value in zip(self.names, column, strict=True))
-            for column in self.probability.T.tolist()
-        ]
-        return from_frames(self._frames, durations=durations, captions=[f"probability: {text}" for text in captions])
+        durations = held(self.places.shape[1], fps)
+        captions = spoken(self.probability.numpy(), self.names, "probability")
+        return from_frames(self._frames, durations=durations, captions=captions)
 
     def _strips(self, stage: "_Stage") -> None:
         """Draw samples at some even times: images in a row for each curve, or points in their own plane."""
@@ -114,8 +111,7 @@ class Journey:
                 stage.map.plot(*place.T, ".", color=INKS[name], markersize=1.5, alpha=0.6)
                 style = {"color": INKS[name], "markersize": 10.0 if name == "route" else 7.0}
                 moving += stage.map.plot([], [], "o", markeredgecolor=GROUND, **style)
-            now = stage.line.axvline(0.0, color=MUTED, linewidth=1.2)
-            seen = stage.windows(self)
+            now, seen = now_line(stage.line), stage.windows(self)
             stage.keep([*moving[::-1], now, *seen])
         images = self.samples.ndim == 5
         pictures = [to_rgb(some) for some in self.samples] if images else []
@@ -157,34 +153,16 @@ class _Stage(Stage):
             limits = plane_limits(about.backdrop, about.samples.flatten(0, 1))
             self.samples.set(xlim=limits[:2], ylim=limits[2:], title="samples", aspect="equal")
         self.line = self.figure.add_subplot(rows[1, 1] if own else rows[:, 1])
-        times = np.linspace(0.0, 1.0, about.probability.shape[1])
-        for values, name in zip(about.probability.numpy(), about.names, strict=True):
-            self.line.plot(times, values, color=INKS[name], label=name)
-        self.line.axhline(about.threshold, color=MUTED, linestyle="--", linewidth=1.0)
-        self.line.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="way from one latent to the other", ylabel="probability")
-        self.line.legend(loc="upper center", ncols=len(about.names), bbox_to_anchor=(0.5, 1.16))
+        values = about.probability.numpy()
+        lines(self.line, values, about.names, label="probability", threshold=about.threshold)
 
     def windows(self, about: Journey) -> list[Any]:
         """Return an artist for the current sample of each curve: images side by side, or points; none without room."""
         if self.samples is None:
             return []
         if about.samples.ndim != 5:
-            found = []
-            for some, name in zip(about.samples.numpy(), about.names, strict=True):
-                self.samples.plot(*some.T, ".", color=INKS[name], markersize=1.5, alpha=0.6)
-                found += self.samples.plot([], [], "o", color=INKS[name], markersize=8, markeredgecolor=GROUND)
-            return found
-        count, found = len(about.names), []
-        height, width = about.samples.shape[-2:]
-        self.samples.set(xlim=(0, count * 1.08 * width), ylim=(height, -0.18 * height), aspect="equal")
-        blank = np.full((height, width, 3), 255, dtype=np.uint8)
-        for k, name in enumerate(about.names):
-            left = k * 1.08 * width
-            shown = self.samples.imshow(blank, extent=(left, left + width, height, 0), interpolation="nearest")
-            found.append(shown)
-            self.samples.text(left + width / 2, -0.05 * height, name, ha="center", color=INKS[name])
-        self.samples.set(xlim=(0, count * 1.08 * width), ylim=(height, -0.18 * height))
-        return found
+            return point_windows(self.samples, about.samples.numpy(), about.names)
+        return windows(self.samples, about.names, (about.samples.shape[-2], about.samples.shape[-1]))
 
 
 def journey(
@@ -226,10 +204,9 @@ def journey(
     if way is None:
         way = route(quality, generator, critic, a, b, threshold=threshold, features=features, batch_size=batch_size)
     first, second = way(torch.tensor([0.0, 1.0]))
-    curves: dict[str, Curve] = {"route": way}
-    with suppress(CurveError):  # opposite ends have no such curve
-        curves["prior-matched"] = interpolate(first, second, quality.prior)
-    curves["lerp"] = lerp(first, second)
+    ways = ways_between(generator, first, second, names=NAMES, way=way)
+    # Between opposite ends there is no prior-matched curve.
+    curves = {name: curve for name, curve in ways.items() if isinstance(curve, Curve)}
     latents = torch.stack([curve.steps(steps, closed=False) for curve in curves.values()])
     parts = list(scored_samples(generator, critic, latents.flatten(0, 1), batch_size=batch_size))
     samples = torch.cat([batch for batch, _ in parts])

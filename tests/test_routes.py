@@ -9,7 +9,7 @@ import torch
 import latentkit as lk
 from latentkit.errors import ArgumentError, CurveError, ShapeError
 from latentkit.quality import QualityMap
-from latentkit.routes import compare_routes, curve_quality, route
+from latentkit.routes import WAYS, compare_routes, curve_quality, route, ways_between
 from latentkit.routes.smoothing import evenly, fewer, joined, pieces, spline
 
 PLANE = lk.Normal(2)
@@ -172,6 +172,33 @@ def test_what_is_measured_along_a_curve_is_what_is_there(maps):
     assert row.least_probability == pytest.approx(probability.min().item())
     assert row.length == pytest.approx(1.0, rel=1e-5)
     assert row.least_typicality == pytest.approx(PLANE.typicality(z).min().item())
+
+
+def test_without_a_map_a_curve_has_all_but_probabilities(maps):
+    quality, line = maps[annulus], lk.lerp(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0]))
+    full = curve_quality(quality, IDENTITY, annulus, line, name="out", steps=21)
+    bare = curve_quality(None, IDENTITY, None, line, name="out", steps=21)
+    assert math.isnan(bare.mean_probability)
+    assert math.isnan(bare.least_probability)
+    assert not bare.missing
+    assert (bare.length, bare.worst_jump) == (full.length, full.worst_jump)
+    assert (bare.mean_typicality, bare.least_typicality) == (full.mean_typicality, full.least_typicality)
+    for half in ((quality, IDENTITY, None), (None, IDENTITY, annulus)):
+        with pytest.raises(ArgumentError, match="go together"):
+            curve_quality(*half, line, name="out")
+
+
+def test_all_ways_have_their_ends_or_a_reason(maps):
+    a, b = ROUND[1:]
+    found = ways_between(IDENTITY, a, b, quality=maps[annulus], critic=annulus)
+    assert tuple(found) == WAYS
+    assert all(curve([0.0, 1.0]).equal(torch.stack([a, b])) for curve in found.values())
+    again = ways_between(IDENTITY, a, b, names=("route", "lerp"), way=found["route"])
+    assert tuple(again) == ("route", "lerp")
+    assert again["route"] is found["route"]
+    assert "opposite" in ways_between(IDENTITY, a, -a, names=("slerp",))["slerp"]
+    with pytest.raises(ArgumentError, match="a route needs a quality map"):
+        ways_between(IDENTITY, a, b)
 
 
 @pytest.mark.parametrize(

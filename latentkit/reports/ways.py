@@ -4,9 +4,6 @@ from pathlib import Path
 
 import torch
 
-from latentkit.curves import Curve, interpolate, lerp, slerp
-from latentkit.errors import ArgumentError, CurveError
-from latentkit.geometry import geodesic
 from latentkit.journeys import journey
 from latentkit.judges import Judged
 from latentkit.landscapes import passes
@@ -15,7 +12,7 @@ from latentkit.quality import Islands, QualityMap
 from latentkit.render import save_png
 from latentkit.reports.page import Figure, Table
 from latentkit.reports.study import Study
-from latentkit.routes import curve_quality, route
+from latentkit.routes import curve_quality, route, ways_between
 
 __all__ = ["compared"]
 
@@ -44,20 +41,23 @@ def compared(
     save_png(trip.picture(), folder / "route.png")
     trip.film().save(folder / "route.gif")
     made = f"from latent {int(found.index[a])} to latent {int(found.index[b])} of seed {study.seed}, {which}"
-    first, second = found.latents_of(torch.tensor([a, b]))
-    makers = {
-        "route": lambda: way,
-        "prior-matched": lambda: interpolate(first, second, found.prior),
-        "lerp": lambda: lerp(first, second),
-        "slerp": lambda: slerp(first, second),
-        "geodesic": lambda: geodesic(generator, first, second, points=12, steps=40),
-    }
+    names = ("route", "prior-matched", "lerp", "slerp", "geodesic")
+    ways = ways_between(
+        generator,
+        a,
+        b,
+        names=names,
+        quality=found,
+        critic=judged.critic,
+        way=way,
+        points=12,
+        steps=40,
+        batch_size=size,
+    )
     rows = []
-    for name, make in makers.items():
-        try:
-            curve: Curve = make()
-        except (CurveError, ArgumentError) as error:
-            rows.append((name, *["-"] * 5, str(error)))
+    for name, curve in ways.items():
+        if isinstance(curve, str):
+            rows.append((name, *["-"] * 5))
             continue
         line = curve_quality(found, generator, judged.critic, curve, name=name, steps=STEPS, batch_size=size)
         figures = (line.mean_probability, line.least_probability, line.length, line.worst_jump, line.mean_typicality)
@@ -66,7 +66,7 @@ def compared(
         f"The route and other curves {made}: what their samples are like at {STEPS} even times. The worst jump is the "
         "largest change from one sample to the next over the mean one.",
         ("curve", "mean probability", "least", "length", "worst jump", "mean typicality"),
-        tuple(row[:6] for row in rows),
+        tuple(rows),
     )
     shown = "On the left the map, on the right samples along each curve" if study.images else "The map and the samples"
     pictures = [

@@ -1,6 +1,19 @@
 """Routes: curves from latent to latent through what a critic believes, and how they compare with other curves."""
 
-from latentkit.routes.comparison import CurveQuality, compare_routes, curve_quality
+from latentkit.routes.comparison import Course, CurveQuality, along, compare_routes, curve_quality, missing
 from latentkit.routes.route import Route, route
+from latentkit.routes.ways import WAYS, ends_of, ways_between
 
-__all__ = ["CurveQuality", "Route", "compare_routes", "curve_quality", "route"]
+__all__ = [
+    "WAYS",
+    "Course",
+    "CurveQuality",
+    "Route",
+    "along",
+    "compare_routes",
+    "curve_quality",
+    "ends_of",
+    "missing",
+    "route",
+    "ways_between",
+]

@@ -1,32 +1,32 @@
 """What samples are like along curves: a route beside the other curves between its ends."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from latentkit.checks import as_count
-from latentkit.curves import Curve, interpolate, lerp, slerp
-from latentkit.errors import CurveError
-from latentkit.geometry import geodesic
+from latentkit.curves import Curve
+from latentkit.errors import ArgumentError
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
 from latentkit.quality.scoring import Features
-from latentkit.routes.route import Route, both_ends, route
-from latentkit.routes.search import Scorer
+from latentkit.routes.route import Route
+from latentkit.routes.trail import trail
+from latentkit.routes.ways import ways_between
 
-__all__ = ["CurveQuality", "compare_routes", "curve_quality"]
+__all__ = ["Course", "CurveQuality", "along", "compare_routes", "curve_quality", "missing"]
 
 
 @dataclass(frozen=True)
 class CurveQuality:
     """What samples are like along a curve, at even times.
 
-    Attributes: `name` of the curve; `mean_probability` and `least_probability`, calibrated; `length`, the sum of the
-    Euclidean distances between the samples of neighbours; `worst_jump`, the largest of these over their mean (1: the
-    samples change evenly); `mean_typicality` and `least_typicality` of the latents under the prior; `note`, why there
-    is no such curve (the figures are NaN then), or what to know of it.
+    Attributes: `name` of the curve; `mean_probability` and `least_probability`, calibrated, NaN without a map;
+    `length`, the sum of the Euclidean distances between the samples of neighbours; `worst_jump`, the largest of these
+    over their mean (1: the samples change evenly); `mean_typicality` and `least_typicality` of the latents under the
+    prior; `note`, why there is no such curve (the figures are NaN then), or what to know of it.
     """
 
     name: str
@@ -38,45 +38,95 @@ class CurveQuality:
     least_typicality: float
     note: str = ""
 
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such curve."""
+        return math.isnan(self.length)
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What a curve leads by, at T even times.
+
+    Attributes: `probability` (T,) float64 of the samples, calibrated, NaN without a map; `typicality` (T,) float64 of
+    the latents; `jumps` (T - 1,) float64, the Euclidean distances between the samples of neighbours; `note`, what to
+    know of the curve.
+    """
+
+    probability: Tensor
+    typicality: Tensor
+    jumps: Tensor
+    note: str = ""
+
+    def summed(self, name: str) -> CurveQuality:
+        """Return the figures of the curve under a name."""
+        return CurveQuality(
+            name=name,
+            mean_probability=float(self.probability.mean()),
+            least_probability=float(self.probability.min()),
+            length=float(self.jumps.sum()),
+            worst_jump=float(self.jumps.max() / self.jumps.mean()) if float(self.jumps.max()) > 0 else 1.0,
+            mean_typicality=float(self.typicality.mean()),
+            least_typicality=float(self.typicality.min()),
+            note=self.note,
+        )
+
+
+def along(
+    quality: QualityMap | None,
+    generator: Generator,
+    critic: Critic | None,
+    curve: Curve,
+    *,
+    steps: int = 128,
+    features: Features | None = None,
+    batch_size: int = 64,
+) -> Course:
+    """Return what a curve leads by; the arguments are those of `curve_quality`.
+
+    Raises:
+        ArgumentError: if there are fewer than 2 steps, or only one of a map and its critic.
+    """
+    if (quality is None) != (critic is None):
+        raise ArgumentError("a map and the critic that scored it go together; pass both quality= and critic=, or none")
+    z = curve.steps(as_count(steps, "steps", least=2), closed=False)
+    found = trail(generator, z, critic=critic, features=features, batch_size=batch_size)
+    if quality is None or found.logits is None:
+        probability = torch.full((len(z),), math.nan, dtype=torch.float64)
+    else:
+        probability = quality.calibration.probability(found.logits)
+    note = curve.note if isinstance(curve, Route) else ""
+    return Course(probability, generator.prior.typicality(z), found.lengths, note)
+
 
 def curve_quality(
-    quality: QualityMap,
+    quality: QualityMap | None,
     generator: Generator,
-    critic: Critic,
+    critic: Critic | None,
     curve: Curve,
     *,
     name: str,
     steps: int = 128,
+    features: Features | None = None,
     batch_size: int = 64,
 ) -> CurveQuality:
     """Return what samples are like along a curve.
 
     Args:
-        quality: a map of the generator, for its calibration.
+        quality: a map of the generator, for its calibration, or None: then there are no probabilities.
         generator: the model.
-        critic: the one that scored the map.
+        critic: the one that scored the map, or None.
         curve: between two latents.
         name: what to call it.
         steps: how many samples to look at, at least 2.
+        features: samples (N, *S) to features (N, F) in which lengths are measured; by default all numbers of a sample.
         batch_size: latents a call.
 
     Raises:
-        ArgumentError: if there are fewer than 2 steps.
+        ArgumentError: if there are fewer than 2 steps, or only one of a map and its critic.
     """
-    z = curve.steps(as_count(steps, "steps", least=2), closed=False)
-    rows, probability = Scorer(quality, generator, critic, None, batch_size)(z)
-    jumps = rows.diff(dim=0).double().norm(dim=1)
-    typicality = quality.prior.typicality(z)
-    return CurveQuality(
-        name=name,
-        mean_probability=float(probability.mean()),
-        least_probability=float(probability.min()),
-        length=float(jumps.sum()),
-        worst_jump=float(jumps.max() / jumps.mean()) if float(jumps.max()) > 0 else 1.0,
-        mean_typicality=float(typicality.mean()),
-        least_typicality=float(typicality.min()),
-        note=curve.note if isinstance(curve, Route) else "",
-    )
+    course = along(quality, generator, critic, curve, steps=steps, features=features, batch_size=batch_size)
+    return course.summed(name)
 
 
 def compare_routes(
@@ -94,8 +144,8 @@ def compare_routes(
 ) -> tuple[CurveQuality, ...]:
     """Compare the route from a to b with the other curves between them, one row each.
 
-    The rows are "route", "lerp", "slerp", "prior-matched" and "geodesic"; a curve that cannot be made, such as a great
-    circle between opposite ends, has NaN for figures and says why.
+    The rows are "route", "lerp", "slerp", "prior-matched" and "geodesic"; lengths are those of all numbers of a sample.
+    A curve that cannot be made, such as a great circle between opposite ends, has NaN for figures and says why.
 
     Args:
         quality: a map with a chart.
@@ -113,32 +163,25 @@ def compare_routes(
         ArgumentError: if the map has no chart, or an argument is out of range.
         CurveError: if the ends are equal.
     """
-    first, second = both_ends(quality, a, b)
-    makers: dict[str, Callable[[], Curve]] = {
-        "route": lambda: (
-            way
-            or route(
-                quality,
-                generator,
-                critic,
-                first,
-                second,
-                threshold=threshold,
-                features=features,
-                batch_size=batch_size,
-            )
-        ),
-        "lerp": lambda: lerp(first, second),
-        "slerp": lambda: slerp(first, second),
-        "prior-matched": lambda: interpolate(first, second, quality.prior),
-        "geodesic": lambda: geodesic(generator, first, second),
-    }
-    rows = []
-    for name, make in makers.items():
-        try:
-            curve = make()
-        except CurveError as error:
-            rows.append(CurveQuality(name, *[math.nan] * 6, note=str(error)))
-            continue
-        rows.append(curve_quality(quality, generator, critic, curve, name=name, steps=steps, batch_size=batch_size))
-    return tuple(rows)
+    ways = ways_between(
+        generator,
+        a,
+        b,
+        quality=quality,
+        critic=critic,
+        way=way,
+        threshold=threshold,
+        features=features,
+        batch_size=batch_size,
+    )
+    return tuple(
+        missing(name, found)
+        if isinstance(found, str)
+        else curve_quality(quality, generator, critic, found, name=name, steps=steps, batch_size=batch_size)
+        for name, found in ways.items()
+    )
+
+
+def missing(name: str, reason: str) -> CurveQuality:
+    """Return the row of a curve that there is not."""
+    return CurveQuality(name, *[math.nan] * 6, note=reason)

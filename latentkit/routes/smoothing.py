@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentkit.curves import Curve
+from latentkit.curves import Curve, retimed
 from latentkit.priors import Normal, Prior, Sphere, Uniform
+from latentkit.routes.pace import even_pace
 
 __all__ = ["evenly", "fewer", "joined", "pieces", "spline"]
 
@@ -90,26 +91,17 @@ def _places(times: Tensor, segments: int) -> tuple[Tensor, Tensor]:
 
 
 def evenly(curve: Curve, features: Callable[[Tensor], Tensor]) -> Curve:
-    """Return a curve run through so that samples change evenly, with the same ends, exactly.
+    """Return a curve run through so that samples change evenly, with the same ends.
 
-    A twentieth of the pace is by latents, so that it does not jump where the samples do not change.
+    A twentieth of the pace is the curve's own, so that it does not jump where the samples do not change.
 
     Args:
         curve: between two latents.
         features: latents (N, D) to features (N, F) of their samples.
     """
-    fine = torch.linspace(0.0, 1.0, FINE, dtype=torch.float64)
-    z = curve(fine)
-    first, last = z[0].clone(), z[-1].clone()
-    rows = features(z).double()
-    samples, own = rows.diff(dim=0).norm(dim=1), z.diff(dim=0).double().norm(dim=1)
-    pace = 0.95 * samples / samples.sum().clamp(min=1e-300) + 0.05 * own / own.sum().clamp(min=1e-300)
-    passed = torch.cat([torch.zeros(1, dtype=torch.float64), pace.cumsum(0)])
-    clock = (passed / passed[-1]).numpy()
 
-    def at(times: Tensor) -> Tensor:
-        found = curve.at(torch.from_numpy(np.interp(times.numpy(), clock, fine.numpy())))
-        found[times == 0.0], found[times == 1.0] = first, last
-        return found
+    def lengths(z: Tensor) -> Tensor:
+        return features(z).double().diff(dim=0).norm(dim=1)
 
-    return Curve(at, curve.kind, curve.dim, curve.segments, prior=curve.prior)
+    pace = even_pace(curve, lengths, points=FINE - 1, rounds=1, slack=0.05)
+    return retimed(curve, pace.times, pace.places)
