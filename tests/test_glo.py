@@ -7,11 +7,11 @@ import torch
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, ShapeError
+from latentkit.inversion.pyramid import collapsed, laplacian_distance, laplacian_pyramid
 from latentkit.priors import Empirical
 from trainers import GLOConfig, digits, parabola, train_glo
 from trainers.codes import Codes, principal_codes, random_codes, within_ball
 from trainers.glo import LatentOptimisation, gaussian_of
-from trainers.pyramid import collapsed, laplacian_distance, laplacian_pyramid
 from trainers.settings import resolved
 
 QUICK = {"threads": 1, "batch_size": 64, "width": 64, "check_every": 10_000}

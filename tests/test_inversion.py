@@ -1,4 +1,6 @@
-"""Inversion: exact where it can be, never worse for a start more, and each sample on its own."""
+"""Inversion by gradients: exact where it can be, never worse than its start, and each sample on its own."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch import nn
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, LabelError, NonFiniteError, ShapeError
+from trainers import GLOConfig, parabola, train_glo
 
 D = 3
 
@@ -81,14 +84,28 @@ def test_more_starts_never_make_it_worse(curved, draw):
     assert torch.equal(many.error, many.errors.min(1).values)
 
 
-def test_it_is_never_worse_than_its_start_which_is_the_nearest_of_the_pool(curved):
+def test_it_is_never_worse_than_its_start(curved):
     x = made_by(curved)
     start = lk.invert(curved, x, steps=0, pool=300)
-    for steps in (1, 5):
+    for steps in (1, 5, 60):
         assert (lk.invert(curved, x, steps=steps, pool=300).errors <= start.errors + 1e-7).all()
-    smaller = lk.invert(curved, x, steps=0, pool=30)
-    assert (start.error <= smaller.error + 1e-7).all(), "the larger pool holds the smaller one"
-    assert (start.errors.diff(dim=1) >= -1e-7).all(), "nearest first"
+
+
+def test_the_first_start_is_the_regressions_and_the_others_are_the_nearest_of_the_pool(curved):
+    x = made_by(curved)
+    large, small = (lk.invert(curved, x, steps=0, starts=4, pool=pool).errors for pool in (300, 30))
+    assert (large[:, 1:].diff(dim=1) >= -1e-7).all(), "nearest first"
+    assert (large[:, 1] <= small[:, 1] + 1e-7).all(), "the larger pool holds the smaller one"
+    linear = lk.wrap(lambda z: 2.0 * z + 1.0, lk.Normal(D))
+    guessed = lk.invert(linear, made_by(linear), steps=0, starts=1)
+    assert guessed.explained.mean() > 0.98, "of a linear generator a regression knows all but its shrinkage"
+
+
+def test_a_hopeless_start_is_given_up_and_nothing_is_lost(curved):
+    x = made_by(curved, n=30)
+    one, many = (lk.invert(curved, x, starts=starts) for starts in (1, 6))
+    assert many.error.mean() <= one.error.mean() * 1.05 + 1e-9
+    assert many.error.max() < 1e-4 * x.var(0).mean()
 
 
 def test_a_start_is_not_the_very_latent_of_the_same_seed(curved):
@@ -160,6 +177,54 @@ def test_the_models_and_the_callers_modes_are_left_as_they_were(curved, training
             assert torch.equal(lk.invert(curved, x.clone(), steps=3, pool=10).latents, found.latents)
 
 
+def test_explained_is_the_share_of_the_variance_that_the_error_leaves(curved, draw):
+    found = lk.invert(curved, draw(5, 1, 4, 4, seed=3), steps=30)
+    variance = lk.generate(curved, curved.prior.sample(4000, seed=8)).flatten(1).var(0).mean()
+    torch.testing.assert_close(1.0 - found.explained, found.error / variance, rtol=0.1, atol=0)
+    torch.testing.assert_close(found.loss, found.error)
+
+
+def test_spread_tells_one_latent_from_several():
+    """z and -z make the same sample of a square, and only z that of a linear generator."""
+    square = lk.wrap(lambda z: z.square(), lk.Normal(2))
+    x = torch.tensor([[1.0, 1.0], [1.5, 0.5]])
+    several = lk.invert(square, x, starts=9)
+    assert (several.error < 1e-5).all()
+    # Four corners at (+-a, +-b): the mean distance of two starts is below that of the opposite ones.
+    assert (several.spread > 0.3).all()
+    assert (several.spread < 2.0 * x.sum(1).div(2).sqrt()).all()
+    single = lk.invert(lk.wrap(lambda z: 2 * z, lk.Normal(2)), x, starts=9)
+    assert single.spread.max() < 0.1
+
+
+def test_a_checkpoint_is_its_generator_and_its_encoder(image_checkpoint):
+    exact = image_checkpoint.generator.prior.sample(2, seed=5)
+    x = lk.generate(image_checkpoint.generator, exact)
+    found = lk.invert(replace(image_checkpoint, encoder=lambda _: exact), x, starts=0, steps=0)
+    torch.testing.assert_close(found.latents, exact)
+    plain, same = (lk.invert(model, x, steps=3, pool=10) for model in (image_checkpoint, image_checkpoint.generator))
+    assert torch.equal(plain.latents, same.latents)
+
+
+def test_the_codes_of_generative_latent_optimisation_are_found():
+    """Their prior is a mixture that was fitted to them."""
+    config = GLOConfig(steps=200, batch_size=64, latent_dim=2, width=32, threads=1, check_every=10_000)
+    checkpoint = train_glo(parabola(n=400), config, progress=False)
+    assert isinstance(checkpoint.generator.prior, lk.Empirical)
+    z = checkpoint.generator.prior.sample(8, seed=5)
+    x = lk.generate(checkpoint.generator, z)
+    found = lk.invert(checkpoint, x)
+    assert found.explained.min() > 0.99
+    assert torch.isfinite(found.typicality).all()
+
+
+def test_what_the_bundled_generator_made_is_found():
+    checkpoint = lk.condition(lk.load("fashion-mnist"), "sneaker")
+    x = lk.generate(checkpoint.generator, checkpoint.generator.prior.sample(20, seed=77))
+    found = lk.invert(checkpoint, x, steps=120, starts=1)
+    assert (found.error < 0.01 * checkpoint.holdout.var(0).mean()).sum() >= 18
+
+
 def test_a_double_precision_generator_is_inverted_in_it(build):
     generator = lk.wrap(build(lambda: nn.Linear(2, 2)).double().requires_grad_(False), lk.Normal(2))
     x = generator(generator.prior.sample(4, seed=0).double())
@@ -192,6 +257,7 @@ def test_wrong_samples_are_named(curved, samples, error, says):
         ({"pool": 1}, "pool"),
         ({"seed": -1}, "seed"),
         ({"batch_size": 0}, "batch_size"),
+        ({"loss": "pixels"}, "loss must be a function"),
     ],
 )
 def test_wrong_settings_name_themselves(curved, wrong, says):

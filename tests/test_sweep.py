@@ -10,7 +10,7 @@ import torch
 
 import latentkit as lk
 from latentkit.errors import ArgumentError, DataError, OutputError
-from latentkit.gif import gif_info
+from latentkit.encoders.gif import gif_info
 from trainers import Data, GANConfig, digits, ring
 from trainers.study import Row, Study
 from trainers.study_measures import measure, measure_real

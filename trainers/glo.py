@@ -21,6 +21,7 @@ from latentkit import streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import one_of
 from latentkit.errors import ArgumentError
+from latentkit.inversion.pyramid import laplacian_distance
 from latentkit.nets import ConvGenerator, MLPGenerator
 from latentkit.priors import Empirical
 from latentkit.protocols import Generator, wrap
@@ -28,7 +29,6 @@ from trainers.codes import Codes, principal_codes, random_codes
 from trainers.data.dataset import Data
 from trainers.distributed import alone
 from trainers.loop import SETTLING_BATCHES, Average, descend, initialised, lay_out, on_cpu, settle_batch_norm
-from trainers.pyramid import laplacian_distance
 from trainers.run import OnStep, Training, run
 from trainers.settings import HIDDEN_LAYERS, UNLIMITED, RunConfig, check_fits, prepared, resolved
 
