@@ -11,11 +11,49 @@ from latentkit.exports import lazy
 __version__ = "0.1.0"
 
 _HOMES = {
-    "priors": ("Empirical", "Joint", "Normal", "Prior", "Sphere", "Uniform"),
+    "priors": ("Empirical", "Joint", "Normal", "OneHot", "Prior", "Sphere", "Uniform"),
     "protocols": ("ConditionalGenerator", "Critic", "Encoder", "Generator", "wrap"),
-    "curves": ("Curve", "interpolate", "lerp", "loop", "slerp", "tour"),
-    "arithmetic": ("analogy", "combine", "mean", "vicinity"),
-    "directions": ("Direction", "mean_difference"),
+    "images": ("read_images",),
+    "curves": (
+        "AnchorGrid",
+        "Curve",
+        "anchor_grid",
+        "circle",
+        "ease_in",
+        "ease_in_out",
+        "ease_out",
+        "eased",
+        "eased_keys",
+        "interpolate",
+        "joined_curves",
+        "lerp",
+        "loop",
+        "orbit",
+        "random_loop",
+        "retimed",
+        "reversed_curve",
+        "slerp",
+        "smootherstep",
+        "smoothstep",
+        "spline",
+        "there_and_back",
+        "tour",
+    ),
+    "arithmetic": ("Sum", "analogy", "calculate", "combine", "mean", "pulled_back", "vicinity", "weigh"),
+    "directions": (
+        "Audit",
+        "Direction",
+        "cosines",
+        "extremes",
+        "factorised",
+        "logistic_boundary",
+        "mean_difference",
+        "orthogonalised",
+        "pca_directions",
+        "stability",
+        "svm_boundary",
+    ),
+    "attributes": ("Attribute", "ClassScores", "attributes_of", "class_scores"),
     "sampling.generate": ("generate", "stream"),
     "sampling.truncate": ("truncate", "truncated_sample"),
     "sampling.guided": ("Cost", "Drift", "GuidedSample", "Proposal", "joined", "streamed"),
@@ -38,8 +76,38 @@ _HOMES = {
     "geometry": ("LocalGeometry", "effective_rank", "geodesic", "jacobian", "local_geometry"),
     "judges": ("Judged", "judge"),
     "routes": ("CurveQuality", "Route", "compare_routes", "curve_quality", "route"),
+    "walks": ("BakeOff", "Paced", "Seam", "bake_off", "class_tour", "class_walk", "constant_speed", "seam"),
     "graphs": ("NeighbourGraph", "neighbour_graph"),
-    "inversion": ("Inversion", "invert"),
+    "inversion": (
+        "Editability",
+        "FittedEncoder",
+        "Inversion",
+        "editability",
+        "feature_loss",
+        "fit_encoder",
+        "invert",
+        "invert_without_gradients",
+        "pixel_loss",
+        "pyramid_loss",
+    ),
+    "edits": (
+        "Audited",
+        "EditedLayer",
+        "LayerDirection",
+        "Layered",
+        "Sweep",
+        "activation_directions",
+        "audit",
+        "edited_layer",
+        "jacobian_directions",
+        "layer_directions",
+        "layers_of",
+        "learn_direction",
+        "on_layers",
+        "safe_strengths",
+        "sefa",
+        "sweep",
+    ),
     "metrics": (
         "CopyRatio",
         "FrechetDistance",
@@ -63,13 +131,15 @@ _HOMES = {
     "projection": ("Projection", "project"),
     "bundled": ("BUNDLED",),
     "checkpoint": ("Checkpoint", "load"),
-    "conditional": ("condition", "marginal"),
+    "conditional": ("Blend", "blend", "condition", "marginal"),
     "animation": ("Animation", "animate"),
+    "strengths": ("sweep_film", "sweep_sheet"),
+    "strips": ("strips",),
     "landscapes": ("landscape",),
     "tides": ("tide",),
     "journeys": ("Journey", "journey"),
     "reports": ("report",),
-    "errors": ("CostError", "LatentkitError"),
+    "errors": ("CostError", "LatentkitError", "OffPriorWarning"),
 }
 __all__ = ["__version__", *sorted(name for names in _HOMES.values() for name in names)]
 
@@ -78,10 +148,18 @@ __getattr__, __dir__ = lazy(__name__, _HOMES)
 if TYPE_CHECKING:
     from latentkit.animation import Animation as Animation
     from latentkit.animation import animate as animate
+    from latentkit.arithmetic import Sum as Sum
     from latentkit.arithmetic import analogy as analogy
+    from latentkit.arithmetic import calculate as calculate
     from latentkit.arithmetic import combine as combine
     from latentkit.arithmetic import mean as mean
+    from latentkit.arithmetic import pulled_back as pulled_back
     from latentkit.arithmetic import vicinity as vicinity
+    from latentkit.arithmetic import weigh as weigh
+    from latentkit.attributes import Attribute as Attribute
+    from latentkit.attributes import ClassScores as ClassScores
+    from latentkit.attributes import attributes_of as attributes_of
+    from latentkit.attributes import class_scores as class_scores
     from latentkit.bundled import BUNDLED as BUNDLED
     from latentkit.calibration import CalibratedCritic as CalibratedCritic
     from latentkit.calibration import Calibration as Calibration
@@ -90,18 +168,63 @@ if TYPE_CHECKING:
     from latentkit.calibration import score as score
     from latentkit.checkpoint import Checkpoint as Checkpoint
     from latentkit.checkpoint import load as load
+    from latentkit.conditional import Blend as Blend
+    from latentkit.conditional import blend as blend
     from latentkit.conditional import condition as condition
     from latentkit.conditional import marginal as marginal
+    from latentkit.curves import AnchorGrid as AnchorGrid
     from latentkit.curves import Curve as Curve
+    from latentkit.curves import anchor_grid as anchor_grid
+    from latentkit.curves import circle as circle
+    from latentkit.curves import ease_in as ease_in
+    from latentkit.curves import ease_in_out as ease_in_out
+    from latentkit.curves import ease_out as ease_out
+    from latentkit.curves import eased as eased
+    from latentkit.curves import eased_keys as eased_keys
     from latentkit.curves import interpolate as interpolate
+    from latentkit.curves import joined_curves as joined_curves
     from latentkit.curves import lerp as lerp
     from latentkit.curves import loop as loop
+    from latentkit.curves import orbit as orbit
+    from latentkit.curves import random_loop as random_loop
+    from latentkit.curves import retimed as retimed
+    from latentkit.curves import reversed_curve as reversed_curve
     from latentkit.curves import slerp as slerp
+    from latentkit.curves import smootherstep as smootherstep
+    from latentkit.curves import smoothstep as smoothstep
+    from latentkit.curves import spline as spline
+    from latentkit.curves import there_and_back as there_and_back
     from latentkit.curves import tour as tour
+    from latentkit.directions import Audit as Audit
     from latentkit.directions import Direction as Direction
+    from latentkit.directions import cosines as cosines
+    from latentkit.directions import extremes as extremes
+    from latentkit.directions import factorised as factorised
+    from latentkit.directions import logistic_boundary as logistic_boundary
     from latentkit.directions import mean_difference as mean_difference
+    from latentkit.directions import orthogonalised as orthogonalised
+    from latentkit.directions import pca_directions as pca_directions
+    from latentkit.directions import stability as stability
+    from latentkit.directions import svm_boundary as svm_boundary
+    from latentkit.edits import Audited as Audited
+    from latentkit.edits import EditedLayer as EditedLayer
+    from latentkit.edits import LayerDirection as LayerDirection
+    from latentkit.edits import Layered as Layered
+    from latentkit.edits import Sweep as Sweep
+    from latentkit.edits import activation_directions as activation_directions
+    from latentkit.edits import audit as audit
+    from latentkit.edits import edited_layer as edited_layer
+    from latentkit.edits import jacobian_directions as jacobian_directions
+    from latentkit.edits import layer_directions as layer_directions
+    from latentkit.edits import layers_of as layers_of
+    from latentkit.edits import learn_direction as learn_direction
+    from latentkit.edits import on_layers as on_layers
+    from latentkit.edits import safe_strengths as safe_strengths
+    from latentkit.edits import sefa as sefa
+    from latentkit.edits import sweep as sweep
     from latentkit.errors import CostError as CostError
     from latentkit.errors import LatentkitError as LatentkitError
+    from latentkit.errors import OffPriorWarning as OffPriorWarning
     from latentkit.geometry import LocalGeometry as LocalGeometry
     from latentkit.geometry import effective_rank as effective_rank
     from latentkit.geometry import geodesic as geodesic
@@ -113,8 +236,17 @@ if TYPE_CHECKING:
     from latentkit.holes import Holes as Holes
     from latentkit.holes import find_holes as find_holes
     from latentkit.holes import repair as repair
+    from latentkit.images import read_images as read_images
+    from latentkit.inversion import Editability as Editability
+    from latentkit.inversion import FittedEncoder as FittedEncoder
     from latentkit.inversion import Inversion as Inversion
+    from latentkit.inversion import editability as editability
+    from latentkit.inversion import feature_loss as feature_loss
+    from latentkit.inversion import fit_encoder as fit_encoder
     from latentkit.inversion import invert as invert
+    from latentkit.inversion import invert_without_gradients as invert_without_gradients
+    from latentkit.inversion import pixel_loss as pixel_loss
+    from latentkit.inversion import pyramid_loss as pyramid_loss
     from latentkit.journeys import Journey as Journey
     from latentkit.journeys import journey as journey
     from latentkit.judges import Judged as Judged
@@ -145,6 +277,7 @@ if TYPE_CHECKING:
     from latentkit.priors import Empirical as Empirical
     from latentkit.priors import Joint as Joint
     from latentkit.priors import Normal as Normal
+    from latentkit.priors import OneHot as OneHot
     from latentkit.priors import Prior as Prior
     from latentkit.priors import Sphere as Sphere
     from latentkit.priors import Uniform as Uniform
@@ -192,6 +325,17 @@ if TYPE_CHECKING:
     from latentkit.sampling.truncate import truncated_sample as truncated_sample
     from latentkit.smoothing import Smoothed as Smoothed
     from latentkit.smoothing import smoothed as smoothed
+    from latentkit.strengths import sweep_film as sweep_film
+    from latentkit.strengths import sweep_sheet as sweep_sheet
+    from latentkit.strips import strips as strips
     from latentkit.support import Support as Support
     from latentkit.support import fit_support as fit_support
     from latentkit.tides import tide as tide
+    from latentkit.walks import BakeOff as BakeOff
+    from latentkit.walks import Paced as Paced
+    from latentkit.walks import Seam as Seam
+    from latentkit.walks import bake_off as bake_off
+    from latentkit.walks import class_tour as class_tour
+    from latentkit.walks import class_walk as class_walk
+    from latentkit.walks import constant_speed as constant_speed
+    from latentkit.walks import seam as seam

@@ -5,7 +5,7 @@ import textwrap
 from latentkit import __version__
 from latentkit.console import Parser
 
-__all__ = ["MORE", "parser"]
+__all__ = ["CURVES", "EASES", "ENCODERS", "LOSSES", "METHODS", "MORE", "SEARCHES", "parser"]
 
 _EPILOG = """\
 a checkpoint is a folder that latentkit-train wrote:
@@ -22,6 +22,25 @@ or the name of one that comes with latentkit, where no folder here has it: fashi
 """
 
 
+CURVES = (
+    "interpolate",
+    "slerp",
+    "lerp",
+    "spline",
+    "loop",
+    "closed-spline",
+    "geodesic",
+    "route",
+    "circle",
+    "orbit",
+    "random",
+)
+EASES = ("none", "smooth", "smoother", "in", "out", "in-out")
+METHODS = ("mean", "svm", "logistic")
+LOSSES = ("pixels", "pyramid", "features")
+SEARCHES = ("gradient", "evolution")
+ENCODERS = ("own", "fit", "none")
+
 # What a verb's help adds to its one line: how it works, and an example.
 MORE = {
     "info": (
@@ -36,12 +55,17 @@ MORE = {
     "interpolate": (
         "The default curve is matched to the prior: every latent on the way is as typical as a fresh draw. Where the "
         "class of a conditional model changes, samples jump; --class keeps to one.",
-        "interpolate runs/digits --out strip.png --between 3 8 --steps 9",
+        "interpolate runs/digits --out walk.gif --between 3 8 5 --curve spline --constant-speed --steps 90",
     ),
     "edit": (
         "The attribute is measured on 2000 samples; the direction leads from those below its median to those above, "
         "and goes as far each way as the prior allows. Of several classes each is compared within itself and kept.",
-        "edit runs/digits --attribute slant --out slant.png",
+        "edit runs/digits --attribute slant --against width --audit --out slant.png",
+    ),
+    "invert": (
+        "Each sample is searched from several starts, and the result says how near it came, how far apart the starts "
+        "ended, and how typical the latent is.",
+        "invert runs/digits --held-out 3 8 --out found.png",
     ),
     "quality": (
         "The critic is calibrated on held-out real samples first; if it cannot tell them from generated ones, nothing "
@@ -117,6 +141,11 @@ def parser() -> Parser:
             "--balanced", action="store_true", help="the best of each island, by its share, rather than of all at once"
         )
 
+    def held_out(sub: Parser) -> None:
+        sub.add_argument(
+            "--held-out", action="store_true", help="the numbers are those of held-out samples, which are inverted"
+        )
+
     verb("info", "Say what a checkpoint holds and how it was trained.")
 
     sub = verb("sample", "Draw samples, as a sheet or as arrays.", "a .png sheet, or .npz with latents and samples")
@@ -129,29 +158,88 @@ def parser() -> Parser:
     )
     best(sub)
 
-    sub = verb("interpolate", "Go from one latent to another.", "a .png strip, a .gif, or .npz")
+    sub = verb("interpolate", "Go from one latent to another, or along any curve.", "a .png strip, a .gif, or .npz")
     sub.add_argument(
-        "--between", type=int, nargs=2, default=(0, 1), metavar=("A", "B"), help="numbers of the latents (default 0 1)"
+        "--between",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="numbers of the latents, two ends or more keyframes (default 0 1)",
     )
-    sub.add_argument("--steps", type=int, default=9, help="how many samples, both ends included (default 9)")
+    held_out(sub)
     sub.add_argument(
         "--curve",
-        choices=("interpolate", "slerp", "lerp"),
+        choices=CURVES,
         default="interpolate",
-        help="interpolate stays on the prior (default); slerp is the great circle, lerp the straight line",
+        help="interpolate stays on the prior, from key to key (default); slerp is the great circle, lerp the straight "
+        "line; spline goes smoothly through keys, loop and closed-spline come back; geodesic changes the samples "
+        "least; route keeps to good ones; circle goes round through two, orbit around one, random through none",
     )
-
-    sub = verb("edit", "Move latents along the direction of an attribute.", "a .png sheet or .npz")
+    sub.add_argument("--steps", type=int, default=9, help="how many samples, both ends included (default 9)")
+    sub.add_argument("--ease", choices=EASES, default="none", help="slow down at the keys (default none)")
+    sub.add_argument("--constant-speed", action="store_true", help="let the samples change at an even speed")
+    sub.add_argument("--radius", type=float, help="of an orbit, in standard deviations of a coordinate (default 0.5)")
+    sub.add_argument("--detail", type=float, help="of a random loop: about how many places it visits (default 4)")
     sub.add_argument(
-        "--attribute",
-        required=True,
-        help="brightness, width, slant or symmetry of images; horizontal or vertical of points",
+        "--compare", action="store_true", help="all curves between two latents: their table, and them side by side"
     )
+    sub.add_argument("--grid", metavar="COLUMNSxROWS", help="a sheet of what lies between three or four latents")
+    sub.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="walk one latent of a conditional model from class to class"
+    )
+    sub.add_argument("--fps", type=float, default=25.0, help="frames a second of a film, at most 50 (default 25)")
+
+    sub = verb("edit", "Move latents along a direction, or add and subtract them.", "a .png sheet, a .gif, or .npz")
+    what = sub.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--attribute",
+        help="the direction of what is measured on samples: brightness, area, slant, ... or a class of the held-out "
+        "samples; `info` lists them",
+    )
+    what.add_argument(
+        "--direction",
+        metavar="KIND:K",
+        help="the K-th direction found without labels: sefa, jacobian, activations, pca, or layer:NAME, such as sefa:1",
+    )
+    what.add_argument("--formula", help="a sum of latents by number, such as 'z3 - z5 + 0.5*z8'")
+    what.add_argument("--vicinity", type=float, metavar="SCALE", help="latents around each, 0 the latent itself")
+    sub.add_argument(
+        "--of", type=int, nargs="+", metavar="N", help="numbers of the latents to edit (default: the first -n)"
+    )
+    held_out(sub)
+    sub.add_argument("--method", choices=METHODS, default="mean", help="how a direction is found (default mean)")
+    sub.add_argument(
+        "--extreme", type=float, metavar="FRACTION", help="from the lowest and highest FRACTION of values, such as 0.02"
+    )
+    sub.add_argument("--against", nargs="+", metavar="NAME", help="attributes that the edit must leave alone")
+    sub.add_argument("--audit", action="store_true", help="say what else the direction does, beside random ones")
     sub.add_argument("-n", type=int, default=4, help="how many latents, a row each (default 4)")
     sub.add_argument(
         "--strength", type=float, help="how far to go each way, above 0 (default: the direction's safe range)"
     )
     sub.add_argument("--steps", type=int, default=7, help="how many strengths, a column each, at least 2 (default 7)")
+
+    sub = verb("invert", "Find latents that make given samples.", "a .png with pairs, or .npz")
+    sub.add_argument("files", nargs="*", metavar="IMAGE", help="image files (default: held-out samples)")
+    sub.add_argument("--held-out", type=int, nargs="+", metavar="N", help="numbers of held-out samples")
+    sub.add_argument("-n", type=int, default=8, help="the first so many held-out samples (default 8)")
+    sub.add_argument("--steps", type=int, default=200, help="of the search, from each start (default 200)")
+    sub.add_argument("--starts", type=int, default=2, help="how many starts a sample (default 2)")
+    sub.add_argument("--pool", type=int, default=2_000, help="draws that starts are chosen from (default 2000)")
+    sub.add_argument("--loss", choices=LOSSES, default="pixels", help="what is made small (default pixels)")
+    sub.add_argument(
+        "--search",
+        choices=SEARCHES,
+        default="gradient",
+        help="gradient (default), or evolution for generators without gradients",
+    )
+    sub.add_argument(
+        "--encoder",
+        choices=ENCODERS,
+        default="own",
+        help="start from the checkpoint's encoder, if it has one (default), from one that is fitted now, or from none",
+    )
+    sub.add_argument("--editable", action="store_true", help="say how far the critic believes walks away from each")
 
     sub = verb("quality", "Score latents with the calibrated critic.", "a .npz with latents and scores")
     sub.add_argument("-n", type=int, default=10_000, help="how many latents (default 10000)")

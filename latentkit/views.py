@@ -3,22 +3,19 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from latentkit.checkpoint import Checkpoint
 from latentkit.conditional import Marginal, condition, marginal
-from latentkit.directions import Direction, mean_difference
 from latentkit.errors import LabelError
 from latentkit.priors import Normal
 from latentkit.protocols import Generator
 from latentkit.quality import Islands, QualityMap
 from latentkit.routes import CurveQuality
 
-__all__ = ["classes_of", "curve_of", "direction_of", "island_of", "probability_by_class", "viewed"]
+__all__ = ["class_index", "classes_of", "curve_of", "island_of", "probability_by_class", "viewed"]
 
 
 def viewed(checkpoint: Checkpoint, label: str | None, name: str) -> Checkpoint:
@@ -38,7 +35,7 @@ def viewed(checkpoint: Checkpoint, label: str | None, name: str) -> Checkpoint:
             raise LabelError(f"--class narrows a conditional generator, and {name} holds none; leave it out")
         return checkpoint
     if label is not None:
-        return condition(checkpoint, _index(label, classes))
+        return condition(checkpoint, class_index(label, classes))
     if not isinstance(checkpoint.generator.prior, Normal):
         raise LabelError(
             f"{name} can be shown one class at a time, as its prior is not normal; give --class, one of "
@@ -47,7 +44,7 @@ def viewed(checkpoint: Checkpoint, label: str | None, name: str) -> Checkpoint:
     return marginal(checkpoint)
 
 
-def _index(text: str, classes: Sequence[str]) -> int:
+def class_index(text: str, classes: Sequence[str], option: str = "--class") -> int:
     """Return the number of the class that a text names: by its name, in any case if that is clear, or its number."""
     alike = [k for k, name in enumerate(classes) if name.casefold() == text.casefold()]
     if text in classes:
@@ -56,22 +53,7 @@ def _index(text: str, classes: Sequence[str]) -> int:
         return alike[0]
     if re.fullmatch(r"[0-9]{1,9}", text) and int(text) < len(classes):
         return int(text)
-    raise LabelError(f"--class must be one of {', '.join(classes)} (or 0 to {len(classes) - 1}), got {text!r}")
-
-
-def direction_of(generator: Generator, latents: Tensor, values: Tensor, name: str) -> Direction:
-    """Return the direction along which an attribute's values (N,) grow; over several classes, it leaves each as it is.
-
-    There, latents count as having more or less of it than the others of their class, and the coordinates
-    that choose the class are not moved.
-    """
-    if not isinstance(generator, Marginal):
-        return mean_difference(latents, values > values.median(), name=name, prior=generator.prior)
-    labels, above = generator.labels(latents), torch.zeros(len(values), dtype=torch.bool)
-    for k in labels.unique():
-        above[labels == k] = values[labels == k] > values[labels == k].median()
-    found = mean_difference(generator.inner(latents), above, name=name, prior=generator.module.prior)
-    return replace(found, vector=torch.cat([found.vector, torch.zeros(len(generator.classes))]))
+    raise LabelError(f"{option} must be one of {', '.join(classes)} (or 0 to {len(classes) - 1}), got {text!r}")
 
 
 def classes_of(generator: Generator, latents: Tensor) -> dict[str, Any]:
@@ -110,11 +92,11 @@ def island_of(checkpoint: Checkpoint, scored: QualityMap, islands: Islands, k: i
 
 def curve_of(row: CurveQuality) -> dict[str, Any]:
     """Return what is said of a curve: its figures, or why there is no such curve."""
-    if math.isnan(row.mean_probability):
+    if row.missing:
         return {"note": row.note}
+    judged = {"mean_probability": row.mean_probability, "least_probability": row.least_probability}
     return {
-        "mean_probability": row.mean_probability,
-        "least_probability": row.least_probability,
+        **({} if math.isnan(row.mean_probability) else judged),
         "length": row.length,
         "worst_jump": row.worst_jump,
         "mean_typicality": row.mean_typicality,

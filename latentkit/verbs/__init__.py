@@ -2,9 +2,22 @@
 
 from latentkit.verbs.about import info
 from latentkit.verbs.edits import edit
+from latentkit.verbs.inversion import invert_samples as invert
 from latentkit.verbs.manifold import quality, route, tide
 from latentkit.verbs.pages import project, report
 from latentkit.verbs.samples import sample
 from latentkit.verbs.walks import animate, interpolate
 
-__all__ = ["animate", "edit", "info", "interpolate", "project", "quality", "report", "route", "sample", "tide"]
+__all__ = [
+    "animate",
+    "edit",
+    "info",
+    "interpolate",
+    "invert",
+    "project",
+    "quality",
+    "report",
+    "route",
+    "sample",
+    "tide",
+]

@@ -2,19 +2,18 @@
 
 import argparse
 import re
-from functools import partial
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import torch
-
-from latentkit import streams
 from latentkit.animation import FASTEST
 from latentkit.animation import animate as film_of
+from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_number
-from latentkit.curves import interpolate as matched
-from latentkit.curves import lerp, loop, slerp
-from latentkit.drawn import draw, opened, shows
-from latentkit.errors import ArgumentError
+from latentkit.conditional import Marginal, blend
+from latentkit.curves import Curve, anchor_grid, loop
+from latentkit.drawn import draw, map_of, opened, shows
+from latentkit.errors import ArgumentError, CriticError, LabelError
 from latentkit.limits import (
     MOST_FRAMES,
     MOST_KEYS,
@@ -24,41 +23,153 @@ from latentkit.limits import (
     check_sheet,
     count_of,
 )
+from latentkit.render import samples_sheet, save_png
+from latentkit.verbs.curves import KEYS, MAPPED, TWO, Keys, check_pace, curve_of, keys_of, paced
+from latentkit.verbs.latents import numbered
 from latentkit.verbs.output import generated, write_samples
-from latentkit.views import classes_of
+from latentkit.views import class_index, classes_of
+from latentkit.views import curve_of as curve_facts
+from latentkit.walks import bake_off, class_tour
 
 __all__ = ["animate", "interpolate"]
 
 
 def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Go from one latent to another."""
+    """Go from one latent to another, or along any curve."""
     checkpoint, out = opened(arguments, (".png", ".gif", ".npz"))
-    prior = checkpoint.generator.prior
     film = out.suffix.lower() == ".gif"
     steps = count_of(arguments.steps, "--steps", most=MOST_FRAMES if film else None)
-    for k in arguments.between:
-        if not 0 <= k < streams.LONGEST:
-            raise ArgumentError(f"--between takes numbers of latents from 0 to 2**96 - 1, got {k}")
+    fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
+    others = [name for name in ("classes", "grid", "compare") if getattr(arguments, name)]
+    if len(others) > 1:
+        raise ArgumentError(f"--{others[0]} and --{others[1]} are two different things to draw; give one of them")
+    check_pace(arguments)
     check_memory(checkpoint, steps, "--steps", samples=not film)
     if film:
         check_drawable(checkpoint)
-    else:
+    elif not others:
         check_sheet(checkpoint, out, steps)
-    a, b = (prior.sample(1, seed=arguments.seed, start=k)[0] for k in arguments.between)
-    curve = {"interpolate": partial(matched, prior=prior), "slerp": slerp, "lerp": lerp}[arguments.curve](a, b)
-    if film:
-        made = film_of(checkpoint.generator, curve, frames=steps, batch_size=arguments.batch_size)
+    if arguments.grid:
+        return _between_anchors(checkpoint, arguments, out)
+    if arguments.compare:
+        return _compared(checkpoint, arguments, out, steps, fps)
+    if arguments.classes:
+        return _between_classes(checkpoint, arguments, out, steps, fps)
+    numbers = keys_of(checkpoint, arguments, KEYS[arguments.curve], f"--curve {arguments.curve}")
+    keys, inverted = numbered(checkpoint, arguments, numbers)
+    generator, prior = checkpoint.generator, checkpoint.generator.prior
+    curve, said = paced(generator, curve_of(checkpoint, arguments, keys), arguments)
+    return {
+        **_drawn(checkpoint, arguments, curve, out, steps, fps),
+        "typicality_midway": float(prior.typicality(curve(0.5))[0]),
+        "least_typicality": float(prior.typicality(curve.steps(max(steps, 65))).min()),
+        **said,
+        **inverted,
+        **classes_of(generator, keys),
+    }
+
+
+def _drawn(
+    checkpoint: Checkpoint, arguments: argparse.Namespace, curve: Curve, out: Path, steps: int, fps: float
+) -> dict[str, Any]:
+    """Write the samples along a curve as a film, a strip or arrays."""
+    if out.suffix.lower() == ".gif":
+        made = film_of(checkpoint.generator, curve, frames=steps, fps=fps, batch_size=arguments.batch_size)
         made.save(out, progress=shows(arguments))
     else:
         latents = curve.steps(steps)
         samples = generated(checkpoint, latents, arguments)
         write_samples(checkpoint.generator, latents, samples, out, len(samples))
-    middle = curve(0.5)
+    return {"wrote": str(out), "curve": curve.kind, "steps": steps}
+
+
+def _between_anchors(checkpoint: Checkpoint, arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Write a sheet of what lies between three or four latents."""
+    columns, rows = _grid(arguments.grid)
+    if out.suffix.lower() == ".gif":
+        raise ArgumentError("--grid is a sheet, not a film; let --out end in .png or .npz")
+    if min(columns, rows) < 2:
+        raise ArgumentError(f"--grid needs at least 2 columns and 2 rows, got {arguments.grid}")
+    check_sheet(checkpoint, out, columns * rows)
+    numbers = keys_of(checkpoint, arguments, Keys(3, 4, (0, 1, 2, 3)), "--grid")
+    if len(numbers) == 3 and columns != rows:
+        raise ArgumentError(f"between three latents a grid is a triangle, as wide as high, got {arguments.grid}")
+    keys, inverted = numbered(checkpoint, arguments, numbers)
+    generator = checkpoint.generator
+    found = anchor_grid(keys, (rows, columns) if len(keys) == 4 else rows, prior=generator.prior)
+    samples = generated(checkpoint, found.latents, arguments)
+    if out.suffix.lower() == ".npz":
+        write_samples(generator, found.latents, samples, out, None)
+    elif samples.ndim == 4:
+        # A triangle leaves places empty, which are white.
+        whole = samples.new_ones((rows * columns, *samples.shape[1:]))
+        whole[found.row * columns + found.column] = samples
+        save_png(samples_sheet(whole, columns=columns), out)
+    else:
+        save_png(samples_sheet(samples), out)
     return {
         "wrote": str(out),
-        "steps": steps,
-        "typicality_midway": float(prior.typicality(middle)[0]),
-        **classes_of(checkpoint.generator, torch.stack([a, b])),
+        "latents": len(samples),
+        "least_typicality": float(generator.prior.typicality(found.latents).min()),
+        **inverted,
+        **classes_of(generator, keys),
+    }
+
+
+def _compared(
+    checkpoint: Checkpoint, arguments: argparse.Namespace, out: Path, steps: int, fps: float
+) -> dict[str, Any]:
+    """Write all curves between two latents, side by side."""
+    if out.suffix.lower() == ".npz":
+        raise ArgumentError("--compare is drawn; let --out end in .gif or .png")
+    check_drawable(checkpoint)
+    steps = count_of(steps, "--steps", least=2)
+    keys, inverted = numbered(checkpoint, arguments, keys_of(checkpoint, arguments, TWO, "--compare"))
+    generator, size = checkpoint.generator, arguments.batch_size
+    try:
+        found, judged = map_of(checkpoint, arguments, MAPPED, charted=True)
+        scored: dict[str, Any] = {"quality": found, "critic": judged.critic}
+        verdict = found.verdict
+    except CriticError as error:
+        scored, verdict = {}, f"no route and no probabilities: {error}"
+    made = bake_off(generator, keys[0], keys[1], batch_size=size, **scored)
+    if out.suffix.lower() == ".gif":
+        made.film(generator, frames=steps, fps=fps, batch_size=size).save(out, progress=shows(arguments))
+    else:
+        save_png(made.picture(generator, columns=steps, batch_size=size), out)
+    return {
+        "wrote": str(out),
+        "verdict": verdict,
+        "best": made.best,
+        "curves": {row.name: curve_facts(row) for row in made.rows},
+        **inverted,
+        **classes_of(generator, keys),
+    }
+
+
+def _between_classes(
+    checkpoint: Checkpoint, arguments: argparse.Namespace, out: Path, steps: int, fps: float
+) -> dict[str, Any]:
+    """Walk one latent of a conditional model from class to class."""
+    if arguments.label is not None:
+        raise ArgumentError("--class keeps to one class and --classes goes from one to another; give one of them")
+    if not isinstance(checkpoint.generator, Marginal):
+        raise LabelError(
+            f"--classes goes between the classes of a conditional model, and {arguments.checkpoint} has none"
+        )
+    if arguments.held_out:
+        raise ArgumentError("--held-out inverts samples of any class; walk between classes from a latent by its number")
+    between = blend(checkpoint.generator.module)
+    names = [class_index(name, between.classes, "--classes") for name in arguments.classes]
+    closed = arguments.curve in ("loop", "closed-spline")
+    number = keys_of(checkpoint, arguments, Keys(1, 1, (0,)), "--classes")[0]
+    z = between.module.prior.sample(1, seed=arguments.seed, start=number)[0]
+    curve, said = paced(between, class_tour(between, z, names, closed=closed), arguments)
+    shown = replace(checkpoint, generator=between)
+    return {
+        **_drawn(shown, arguments, curve, out, steps, fps),
+        "classes": [between.classes[k] for k in names],
+        **said,
     }
 
 
