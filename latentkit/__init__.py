@@ -134,7 +134,7 @@ _HOMES = {
     "conditional": ("Blend", "blend", "condition", "marginal"),
     "animation": ("Animation", "animate"),
     "strengths": ("sweep_film", "sweep_sheet"),
-    "strips": ("strips",),
+    "strips": ("Line", "strips"),
     "landscapes": ("landscape",),
     "tides": ("tide",),
     "journeys": ("Journey", "journey"),
@@ -327,6 +327,7 @@ if TYPE_CHECKING:
     from latentkit.smoothing import smoothed as smoothed
     from latentkit.strengths import sweep_film as sweep_film
     from latentkit.strengths import sweep_sheet as sweep_sheet
+    from latentkit.strips import Line as Line
     from latentkit.strips import strips as strips
     from latentkit.support import Support as Support
     from latentkit.support import fit_support as fit_support
