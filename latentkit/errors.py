@@ -51,7 +51,7 @@ class DataError(LatentkitError, ValueError):
 
 
 class CheckpointError(LatentkitError, ValueError):
-    """A checkpoint or a saved map is damaged, newer than this library, or no such file."""
+    """A checkpoint, a saved map or a film's record is damaged, newer than this library, or no such file."""
 
 
 class CriticError(LatentkitError, ValueError):

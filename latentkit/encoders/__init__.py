@@ -1,0 +1,1 @@
+"""Writers of films, one file format a module."""
