@@ -132,7 +132,9 @@ _HOMES = {
     "bundled": ("BUNDLED",),
     "checkpoint": ("Checkpoint", "load"),
     "conditional": ("Blend", "blend", "condition", "marginal"),
-    "animation": ("Animation", "animate"),
+    "adapters": ("StyleGAN", "load_stylegan", "read_weights"),
+    "animation": ("Animation", "Replay", "animate", "best_format", "from_frames", "replay"),
+    "captions": ("captions_of",),
     "strengths": ("sweep_film", "sweep_sheet"),
     "strips": ("Line", "strips"),
     "landscapes": ("landscape",),
@@ -146,8 +148,15 @@ __all__ = ["__version__", *sorted(name for names in _HOMES.values() for name in 
 __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 if TYPE_CHECKING:
+    from latentkit.adapters import StyleGAN as StyleGAN
+    from latentkit.adapters import load_stylegan as load_stylegan
+    from latentkit.adapters import read_weights as read_weights
     from latentkit.animation import Animation as Animation
+    from latentkit.animation import Replay as Replay
     from latentkit.animation import animate as animate
+    from latentkit.animation import best_format as best_format
+    from latentkit.animation import from_frames as from_frames
+    from latentkit.animation import replay as replay
     from latentkit.arithmetic import Sum as Sum
     from latentkit.arithmetic import analogy as analogy
     from latentkit.arithmetic import calculate as calculate
@@ -166,6 +175,7 @@ if TYPE_CHECKING:
     from latentkit.calibration import Measures as Measures
     from latentkit.calibration import calibrate as calibrate
     from latentkit.calibration import score as score
+    from latentkit.captions import captions_of as captions_of
     from latentkit.checkpoint import Checkpoint as Checkpoint
     from latentkit.checkpoint import load as load
     from latentkit.conditional import Blend as Blend

@@ -16,6 +16,11 @@ WRITES = {
     "high_quality_manifold": ["landscape.png", "tide.gif"],
     "one_latent_every_class": ["classes.png"],
     "wrap_your_model": ["waves.gif"],
+    "walk_evenly": ["loop.gif", "classes.gif"],
+    "arithmetic_on_real_samples": ["sums.png"],
+    "audit_a_direction": ["area.png", "area.gif"],
+    "invert_and_edit": ["edited.png"],
+    "stylegan2": ["styles.gif"],
 }
 
 
