@@ -53,43 +53,51 @@ class Neighbours:
 
             self._tree = KDTree(points.double().numpy())
 
-    def nearest(self, queries: Tensor, k: int, *, same: bool = False) -> tuple[Tensor, Tensor]:
+    @property
+    def exhaustive(self) -> bool:
+        """Whether a question takes the distances to all points."""
+        return self._tree is None
+
+    def nearest(self, queries: Tensor, k: int, *, same: bool | Tensor = False) -> tuple[Tensor, Tensor]:
         """Return the k nearest points for each query (M, F): distances (M, k) float32, indices (M, k).
 
         Args:
             queries: (M, F).
             k: how many, at most N (N - 1 if `same`).
-            same: whether the queries are the points, so that each row must not find itself.
+            same: whether the queries are the points, so that each row must not find itself; or, if they are some of
+                the points, which: (M,) long.
         """
+        own = same if isinstance(same, Tensor) else torch.arange(len(queries)) if same else None
         if self._tree is not None:
-            return self._from_tree(queries, k, same)
+            return self._from_tree(queries, k, own)
         found = torch.empty((len(queries), k)), torch.empty((len(queries), k), dtype=torch.long)
         for rows, block in distances(queries, self.points):
-            if same:
-                block[torch.arange(block.shape[0]), torch.arange(rows.start, rows.stop)] = torch.inf
+            if own is not None:
+                block[torch.arange(block.shape[0]), own[rows]] = torch.inf
             values, indices = block.topk(k, dim=1, largest=False)
             found[0][rows], found[1][rows] = values, indices
         return found
 
-    def _from_tree(self, queries: Tensor, k: int, same: bool) -> tuple[Tensor, Tensor]:
+    def _from_tree(self, queries: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
         import numpy as np
 
-        values, indices = self._tree.query(queries.double().numpy(), k=np.arange(1, k + (2 if same else 1)))
-        if same:
+        values, indices = self._tree.query(queries.double().numpy(), k=np.arange(1, k + (1 if own is None else 2)))
+        if own is not None:
             # The row itself goes; where copies of it fill the list and it is missing, the last one does.
-            own = indices == np.arange(len(indices))[:, None]
-            own[~own.any(1), -1] = True
-            values, indices = values[~own].reshape(-1, k), indices[~own].reshape(-1, k)
+            itself = indices == own.numpy()[:, None]
+            itself[~itself.any(1), -1] = True
+            values, indices = values[~itself].reshape(-1, k), indices[~itself].reshape(-1, k)
         return torch.from_numpy(values).float(), torch.from_numpy(indices.astype(np.int64))
 
 
-def nearest(queries: Tensor, points: Tensor, k: int, *, same: bool = False) -> tuple[Tensor, Tensor]:
+def nearest(queries: Tensor, points: Tensor, k: int, *, same: bool | Tensor = False) -> tuple[Tensor, Tensor]:
     """Return the k nearest of points (N, F) for each query (M, F): distances (M, k), indices (M, k).
 
     Args:
         queries: (M, F).
         points: (N, F).
         k: how many, at most N (N - 1 if `same`).
-        same: whether the queries are the points, so that each row must not find itself.
+        same: whether the queries are the points, so that each row must not find itself; or, if they are some of the
+            points, which: (M,) long.
     """
     return Neighbours(points).nearest(queries, k, same=same)

@@ -62,3 +62,12 @@ def test_a_row_finds_its_copies_but_not_itself(draw):
 def test_equal_points_are_at_no_distance(value):
     points = torch.full((20, 100), value)
     assert all_distances(points, points).max() <= 1e-5 * value
+
+
+@pytest.mark.parametrize("width", [3, 30])
+def test_some_of_the_points_do_not_find_themselves(width, draw):
+    points, some = draw(80, width), torch.tensor([70, 3, 3, 41])
+    every = nearest(points, points, 4, same=True)
+    found = nearest(points[some], points, 4, same=some)
+    assert found[1].equal(every[1][some])
+    torch.testing.assert_close(found[0], every[0][some])

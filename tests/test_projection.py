@@ -3,17 +3,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as reference
 
 import latentkit as lk
-from latentkit.errors import ArgumentError, LatentkitError, NonFiniteError, ShapeError
-from latentkit.projection import trustworthiness
+from latentkit.errors import ArgumentError, LabelError, LatentkitError, NonFiniteError, ShapeError
+from latentkit.projection import faithfulness, nearest_rows, trustworthiness
 
-METHODS = pytest.mark.parametrize("method", ["umap", "pca"])
+METHODS = pytest.mark.parametrize("method", ["umap", "pca", "tsne"])
 
 
 def clusters(draw, n=120, width=8):
@@ -42,7 +42,7 @@ def test_groups_stay_together(method, draw):
     assert (torch.cdist(points, centres).argmin(1) == group).all()
 
 
-@METHODS
+@pytest.mark.parametrize("method", ["umap", "pca"])
 @pytest.mark.parametrize("unit", [1e-25, 1e30])
 def test_the_unit_and_the_offset_change_nothing(method, unit, draw):
     rows, _ = clusters(draw)
@@ -92,9 +92,164 @@ def test_trustworthiness_of_the_rows_themselves_is_one_and_of_noise_a_half(draw)
     assert trustworthiness(rows, draw(1500, 2, seed=1), k=15) == pytest.approx(0.5, abs=0.02)
 
 
-def test_gaussian_latents_are_called_noise():
-    plane = lk.project(lk.Normal(64).sample(300, seed=0))
+def test_trust_and_preservation_of_each_are_those_of_their_definitions(draw):
+    n, k = 40, 5
+    rows, points = draw(n, 6), draw(n, 2, seed=1)
+    trust, kept = faithfulness(rows, points, torch.arange(n), k=k)
+    for i in range(n):
+        far, flat = (rows - rows[i]).norm(dim=1), (points - points[i]).norm(dim=1)
+        order, near = far.argsort().tolist(), flat.argsort()[1 : k + 1].tolist()
+        rank = [order.index(j) for j in near]
+        assert kept[i] == pytest.approx(sum(r <= k for r in rank) / k)
+        penalty = sum(max(r - k, 0) for r in rank)
+        assert trust[i] == pytest.approx(1 - 2 * penalty / (k * (2 * n - 3 * k - 1)))
+    some = torch.tensor([7, 3, 3])
+    assert faithfulness(rows, points, some, k=k)[0].equal(trust[some])
+
+
+@METHODS
+def test_each_rows_figures_average_to_the_overall_ones(method, draw):
+    rows, _ = clusters(draw)
+    plane = lk.project(torch.cat([rows, rows[:9]]), method)
+    trust, kept = plane.trust_of_each, plane.preservation_of_each
+    assert float(trust[:120].mean()) == pytest.approx(plane.trustworthiness)
+    assert float(kept[:120].mean()) == pytest.approx(plane.preservation)
+    assert trust[120:].equal(trust[:9]), "a copy is where its row is"
+    assert kept[120:].equal(kept[:9])
+    assert ((kept >= 0) & (kept <= 1)).all()
+    assert trust.max() <= 1
+
+
+def test_a_plane_of_the_plane_keeps_every_neighbour(draw):
+    plane = lk.project(draw(60, 2), "pca")
+    assert plane.trust_of_each.eq(1).all()
+    assert plane.preservation_of_each.eq(1).all()
+
+
+@METHODS
+@pytest.mark.parametrize(("dim", "n"), [(16, 400), (64, 200)])
+def test_isotropic_latents_show_nothing(method, dim, n):
+    plane = lk.project(lk.Normal(dim).sample(n, seed=0), method, of="latents")
+    assert plane.shows_nothing
     assert plane.verdict.startswith("little more than noise (trustworthiness 0.")
+    names = {"umap": "UMAP", "pca": "PCA", "tsne": "t-SNE"}
+    assert repr(plane).startswith(f"{names[method]} of {n} rows (latents): little more than noise (trustworthiness 0.")
+
+
+@METHODS
+def test_handwritten_digits_show_something(method):
+    plane = lk.project(torch.from_numpy(load_digits().data[:400]), method)
+    assert not plane.shows_nothing
+    assert "neighbours can be believed (trustworthiness 0." in repr(plane)
+
+
+def test_the_order_of_rows_does_not_matter_to_pca(draw):
+    rows, _ = clusters(draw)
+    order = torch.arange(len(rows)).roll(37).flip(0)
+    torch.testing.assert_close(lk.project(rows[order], "pca").points, lk.project(rows, "pca").points[order])
+
+
+# ---- labels and known neighbours
+
+
+def separation(points, labels):
+    """How far apart two groups are, in units of their spread."""
+    a, b = points[labels == 0], points[labels == 1]
+    return float((a.mean(0) - b.mean(0)).norm() / (a.std(0).norm() + b.std(0).norm()))
+
+
+def test_labels_pull_classes_apart_and_the_note_says_so(draw):
+    rows, labels = draw(200, 5), torch.arange(200) % 2
+    alone, guided = lk.project(rows), lk.project(rows, labels=labels)
+    assert separation(guided.points, labels) > 2 * separation(alone.points, labels)
+    assert "Labels guided it" in guided.verdict
+    assert "Labels" not in alone.verdict
+    some = torch.where(torch.arange(200) < 100, labels, -1)
+    assert lk.project(rows, labels=some).points.isfinite().all()
+
+
+def test_copies_that_disagree_about_their_label_are_unknown(draw):
+    rows = draw(60, 4)
+    doubled = torch.cat([rows, rows])
+    labels = torch.arange(60) % 2
+    known = lk.project(doubled, labels=torch.cat([labels, labels]))
+    unsure = lk.project(doubled, labels=torch.cat([labels, 1 - labels]))
+    assert known.points.equal(lk.project(doubled, labels=torch.cat([labels, labels])).points)
+    assert unsure.points.equal(lk.project(doubled, labels=torch.full((120,), -1)).points)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "text"),
+    [
+        (torch.zeros(8, dtype=torch.long), LabelError, r"whole numbers \(9,\), .*got torch.int64 \(8,\)"),
+        (torch.zeros(9), LabelError, "got torch.float32"),
+        (torch.arange(9) - 2, LabelError, "at least 0, or -1 for unknown, got -2"),
+    ],
+)
+def test_labels_that_do_not_fit(labels, error, text, draw):
+    with pytest.raises(error, match=text):
+        lk.project(draw(9, 2), labels=labels)
+    with pytest.raises(ArgumentError, match="labels guide UMAP only"):
+        lk.project(draw(9, 2), "pca", labels=torch.zeros(9, dtype=torch.long))
+
+
+@pytest.mark.parametrize(("method", "k"), [("umap", 14), ("tsne", 46)])
+def test_known_neighbours_give_the_same_layout(method, k, draw):
+    rows, _ = clusters(draw)
+    plane = lk.project(rows, method)
+    assert plane.knn is not None
+    assert plane.knn.indices.shape == (120, k)
+    wanted = nearest_rows(rows, k)
+    assert plane.knn.indices.equal(wanted.indices)
+    torch.testing.assert_close(plane.knn.distances, wanted.distances)
+    assert lk.project(rows, method, knn=plane.knn).points.equal(plane.points)
+    more = lk.project(rows, method, neighbours=30).knn
+    assert more is not None
+    assert more.indices.shape[1] > k
+    assert lk.project(rows, method, knn=more).points.equal(plane.points), "what is not needed is left out"
+
+
+def test_neighbours_that_are_given_are_used(draw):
+    """Two interleaved halves of one cloud that know only each other are laid out apart."""
+    rows, half = draw(120, 6), torch.arange(120) % 2
+    index, distance = torch.empty((120, 20), dtype=torch.long), torch.empty((120, 20))
+    for side in (0, 1):
+        own = (half == side).nonzero()[:, 0]
+        near = nearest_rows(rows[own], 20)
+        index[own], distance[own] = own[near.indices], near.distances
+    points = lk.project(rows, knn=(index, distance)).points
+    assert separation(points, half) > 3 * separation(lk.project(rows).points, half)
+    copies = torch.cat([rows[:119], rows[:1]])
+    assert lk.project(copies, "umap", knn=nearest_rows(copies, 14)).knn is None, "found anew where rows are equal"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "text"),
+    [
+        (lambda i, d: (i[:, :5], d[:, :5]), ShapeError, "k at least 14"),
+        (lambda i, d: (i[:9], d[:9]), ShapeError, r"both \(40, k\)"),
+        (lambda i, d: (d, i), ShapeError, "indices must be whole numbers"),
+        (lambda i, d: i, ShapeError, "knn must be"),
+        (lambda i, d: (i + 1, d), ArgumentError, "name other rows, 0 to 39"),
+        (lambda i, d: (i.index_fill(1, torch.tensor([3]), 0), d), ArgumentError, "no row itself"),
+        (lambda i, d: (i, d.flip(1)), ArgumentError, "nearest row first"),
+        (lambda i, d: (i, d * float("nan")), NonFiniteError, "distances must be finite"),
+    ],
+)
+def test_neighbours_that_do_not_fit(spoil, error, text, draw):
+    rows = draw(40, 5)
+    with pytest.raises(error, match=text):
+        lk.project(rows, knn=spoil(*nearest_rows(rows, 14)))
+
+
+def test_progress_goes_to_standard_error_alone(capfd, draw):
+    rows, _ = clusters(draw)
+    shown = lk.project(rows, progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "UMAP" in err
+    assert shown.points.equal(lk.project(rows).points)
+    assert capfd.readouterr() == ("", "")
 
 
 # ---- degenerate rows
@@ -123,7 +278,7 @@ def test_few_different_rows_have_few_places(method, distinct, draw):
     assert f"{100 - distinct} of 100 rows are copies" in plane.note
     if distinct < 3:
         assert plane.verdict.startswith(f"nothing to see: only {distinct} different rows")
-    assert ("this is PCA" in plane.note) == (method == "umap" and 1 < distinct <= 3)
+    assert ("this is PCA" in plane.note) == (method != "pca" and 1 < distinct <= 3)
 
 
 @METHODS
@@ -139,44 +294,14 @@ def test_a_collapsed_generator_has_nothing_to_see(method, rows):
     assert plane.transform(rows[:1]).isfinite().all()
 
 
-@METHODS
+@pytest.mark.parametrize("method", ["umap", "pca"])
 def test_a_constant_column_changes_nothing(method, draw):
     rows, _ = clusters(draw)
     constant = torch.cat([rows, torch.full((120, 1), 0.7)], dim=1)
     torch.testing.assert_close(lk.project(constant, method).points, lk.project(rows, method).points, atol=0.5, rtol=0.2)
 
 
-# ---- new rows
-
-
-@METHODS
-def test_rows_of_the_fit_keep_their_places(method, draw):
-    rows, _ = clusters(draw)
-    rows = torch.cat([rows, rows[:30]])
-    plane = lk.project(rows, method)
-    assert plane.transform(rows).equal(plane.points)
-    order = torch.arange(149, -1, -1)
-    assert plane.transform(rows[order]).equal(plane.points[order])
-
-
-@METHODS
-def test_new_rows_land_among_their_neighbours(method, draw):
-    rows, group = clusters(draw)
-    plane = lk.project(rows, method)
-    new, new_group = draw(60, 8, seed=5) + 20.0 * torch.eye(8)[torch.arange(60) % 3], torch.arange(60) % 3
-    placed = plane.transform(new)
-    torch.testing.assert_close(placed, torch.cat([plane.transform(row[None]) for row in new]), atol=1e-4, rtol=1e-4)
-    assert (group[torch.cdist(placed, plane.points).argmin(1)] == new_group).all()
-    low, high = plane.points.min(0).values, plane.points.max(0).values
-    assert ((placed >= low - 1e-4) & (placed <= high + 1e-4)).all(), "a mean of places lies among them"
-
-
-def test_the_saved_projection_is_the_projection(tmp_path, draw):
-    plane = lk.project(draw(20, 3), "pca", seed=2**64 - 1)
-    with np.load(plane.save(tmp_path / "plane.npz")) as arrays:
-        np.testing.assert_array_equal(arrays["points"], plane.points)
-        assert arrays["seed"] == 2**64 - 1
-        assert arrays["method"] == "pca"
+# ---- bad calls
 
 
 def bad(value, rows=(3, 7)):
@@ -206,8 +331,8 @@ def test_bad_calls_say_what_was_wanted(method, features, options, error, text):
 
 
 def test_unknown_methods_and_rows_of_another_width(draw):
-    with pytest.raises(ArgumentError, match="method must be one of umap, pca; got 'tsne'"):
-        lk.project(draw(9, 2), "tsne")
+    with pytest.raises(ArgumentError, match="method must be one of umap, pca, tsne; got 'mds'"):
+        lk.project(draw(9, 2), "mds")
     with pytest.raises(ShapeError, match="rows must have 3 values, got 2"):
         lk.project(draw(9, 3), "pca").transform(draw(4, 2))
 
@@ -216,15 +341,15 @@ def test_without_a_writable_home_the_kernel_cache_is_private(tmp_path):
     """Numba unpickles its cache: the folder must be new and closed to others."""
     script = (
         "import os, stat\n"
-        "from latentkit import projection\n"
-        "projection._import_umap()\n"
+        "from latentkit.projection.kernels import umap_learn\n"
+        "umap_learn()\n"
         "folder = os.environ['NUMBA_CACHE_DIR']\n"
         "print(folder, oct(stat.S_IMODE(os.stat(folder).st_mode)))\n"
     )
     stub = tmp_path / "stubs"
     stub.mkdir()
     (stub / "umap.py").write_text("")
-    (stub / "numba.py").write_text("def njit(*a, **k): ...\n")
+    (stub / "numba.py").write_text("def njit(*a, **k): ...\nclass config: CACHE_DIR = ''\n")
     root = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "HOME": "/proc/nowhere", "TMPDIR": str(tmp_path), "PYTHONPATH": f"{stub}:{root}"}
     for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR"):

@@ -1,0 +1,26 @@
+"""Projection to the plane, with a measure of how much of it to believe."""
+
+from latentkit.projection.faith import faithfulness, trustworthiness
+from latentkit.projection.fitting import project
+from latentkit.projection.placing import PlacedCurve
+from latentkit.projection.projection import Projection
+from latentkit.projection.samples import Features, critic_features, featured, project_samples, sample_features
+from latentkit.projection.search import NearestRows, nearest_rows
+from latentkit.projection.stored import load_projection, read_npz
+
+__all__ = [
+    "Features",
+    "NearestRows",
+    "PlacedCurve",
+    "Projection",
+    "critic_features",
+    "faithfulness",
+    "featured",
+    "load_projection",
+    "nearest_rows",
+    "project",
+    "project_samples",
+    "read_npz",
+    "sample_features",
+    "trustworthiness",
+]

@@ -1,0 +1,140 @@
+"""Projections as files: one `.npz` whose arrays any reader can use, without pickle, and back, exactly."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentkit.errors import CheckpointError
+from latentkit.files import writing
+from latentkit.projection.linear import Linear
+from latentkit.projection.projection import NAMES, Projection
+from latentkit.projection.search import NearestRows
+
+__all__ = ["load_projection", "read_npz", "write_projection"]
+
+KIND = "latentkit projection"
+
+#: The number of the layout; a larger one was written by a later version.
+FORMAT = 1
+
+
+def write_projection(plane: Projection, path: str | os.PathLike[str]) -> Path:
+    """Write a projection as `.npz` and return the path.
+
+    Raises:
+        OutputError: if the file cannot be written; an earlier one is untouched.
+    """
+    about: dict[str, Any] = {
+        "kind": KIND,
+        "format": FORMAT,
+        "neighbours": plane.neighbours,
+        "note": plane.note,
+        "of": plane.of,
+    }
+    arrays: dict[str, Any] = {
+        "points": plane.points.numpy(),
+        "features": plane.features.numpy(),
+        "copy_of": plane.copy_of.numpy(),
+        "method": np.array(plane.method),
+        "seed": np.uint64(plane.seed),
+        "trustworthiness": np.float64(plane.trustworthiness),
+        "preservation": np.float64(plane.preservation),
+    }
+    if plane.linear is not None:
+        arrays |= {"centre": plane.linear.centre.numpy(), "axes": plane.linear.axes.numpy()}
+        arrays["unit"] = np.float64(plane.linear.unit)
+    if plane.knn is not None:
+        arrays |= {"knn_index": plane.knn.indices.numpy(), "knn_distance": plane.knn.distances.numpy()}
+    with writing(path) as file:
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+    return Path(path)
+
+
+def load_projection(path: str | os.PathLike[str]) -> Projection:
+    """Return the projection that `Projection.save` wrote, exactly; it transforms new rows as that did.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, no projection, or written by a later version.
+    """
+    about, arrays = read_npz(path, KIND, FORMAT)
+    name = os.fspath(path)
+    try:
+        tensors = {key: torch.from_numpy(value) for key, value in arrays.items() if value.ndim}
+        linear = knn = None
+        if "axes" in tensors:
+            linear = Linear(tensors["centre"], float(arrays["unit"]), tensors["axes"])
+        if "knn_index" in tensors:
+            knn = NearestRows(tensors["knn_index"], tensors["knn_distance"])
+        plane = Projection(
+            points=tensors["points"],
+            features=tensors["features"],
+            method=str(arrays["method"]),
+            seed=int(arrays["seed"]),
+            trustworthiness=float(arrays["trustworthiness"]),
+            preservation=float(arrays["preservation"]),
+            neighbours=int(about["neighbours"]),
+            copy_of=tensors["copy_of"],
+            note=str(about["note"]),
+            of=str(about["of"]),
+            linear=linear,
+            knn=knn,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{name} is a damaged projection: {error}; save it again") from error
+    if plane.method not in NAMES or not _fits(plane):
+        raise CheckpointError(f"{name} is a damaged projection: its arrays do not fit together; save it again")
+    return plane
+
+
+def _fits(plane: Projection) -> bool:
+    n, rows = len(plane.points), torch.arange(len(plane.points))
+    width = plane.features.shape[-1]
+    shapes: list[tuple[Tensor, tuple[int, ...]]] = [
+        (plane.points, (n, 2)),
+        (plane.features, (n, width)),
+        (plane.copy_of, (n,)),
+    ]
+    if plane.linear is not None:
+        shapes += [(plane.linear.centre, (width,)), (plane.linear.axes, (width, 2))]
+    if plane.knn is not None:
+        k = plane.knn.indices.shape[-1]
+        shapes += [(plane.knn.indices, (n, k)), (plane.knn.distances, (n, k))]
+    if n == 0 or any(tuple(tensor.shape) != shape for tensor, shape in shapes):
+        return False
+    return bool(((plane.copy_of >= 0) & (plane.copy_of <= rows)).all())
+
+
+def read_npz(path: str | os.PathLike[str], kind: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what an `.npz` file of a kind and format number says about itself, and its arrays.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another kind, or written by a later version.
+    """
+    name, what = os.fspath(path), kind.removeprefix("latentkit ")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            if broken is not None:
+                raise CheckpointError(f"{name} is damaged: {broken} is not what was written; save the {what} again")
+        with np.load(path, allow_pickle=False) as stored:
+            about = json.loads(str(stored["about"])) if "about" in stored else None
+            if not isinstance(about, dict) or about.get("kind") != kind:
+                raise CheckpointError(f"{name} is no {what}; pass a file that latentkit saved as one")
+            if about.get("format") != number:
+                raise CheckpointError(
+                    f"{name} has format {about.get('format')!r}, this version of latentkit reads {number}; "
+                    "update latentkit"
+                )
+            return about, {key: stored[key] for key in stored.files if key != "about"}
+    except CheckpointError:
+        raise
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no file {name}; pass a saved {what}") from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
+        raise CheckpointError(f"{name} is damaged or no {what} ({error}); pass a file that was saved whole") from error
