@@ -14,6 +14,7 @@ POINTS = {"width": 8, "depth": 2}
 IMAGES = {"channels": 3, "size": 16, "width": 4}
 EVERY = {"classes": 3, "spectral": True, "minibatch_kernels": 2}
 # What each network is tried with: as plainly as it goes, and with everything that it offers.
+STYLES = {"w_dim": 6, "mapping_depth": 2, "channel_base": 64, "channel_max": 8}
 CASES = {
     "mlp-generator": [{"latent_dim": 5, "out_dim": 2, **POINTS}, {"classes": 3}],
     "mlp-critic": [{"in_dim": 2, **POINTS}, {"classes": 3}, EVERY],
@@ -29,6 +30,9 @@ CASES = {
     "progressive-critic": [IMAGES, {"widest": 8}],
     "residual-generator": [{"latent_dim": 5, **IMAGES}, {"classes": 3}, {"classes": 3, "virtual_batch_norm": True}],
     "fourier-critic": [{"in_dim": 2, "waves": 4, "finest": 16, "width": 8, "depth": 2}],
+    "stylegan2-generator": [{"latent_dim": 5, "channels": 3, "size": 16, **STYLES}, {"classes": 3}],
+    "stylegan2-critic": [{"channels": 3, "size": 16, "channel_base": 64, "channel_max": 8, "group": 2}],
+    "stylegan3-generator": [{"latent_dim": 5, "channels": 3, "size": 16, "depth": 4, **STYLES}, {"classes": 3}],
 }
 WITH_CLASSES = ["mlp-generator", "conv-generator", "dcgan-generator"]
 PLAIN = {name: cases[0] for name, cases in CASES.items()}

@@ -9,6 +9,7 @@ from torch import Tensor
 from latentkit.checkpoint import Checkpoint
 from latentkit.conditional.classes import conditional_of, filled, index_of
 from latentkit.nets.critic import FeatureCritic
+from latentkit.nets.stylegan import StyleGAN2Critic
 from latentkit.priors import Prior
 from latentkit.protocols import ConditionalGenerator
 
@@ -48,7 +49,7 @@ class ConditionedCritic:
     the class.
     """
 
-    module: FeatureCritic
+    module: FeatureCritic | StyleGAN2Critic
     index: int
 
     def __call__(self, x: Tensor, /) -> Tensor:
@@ -88,7 +89,7 @@ def condition(model: ConditionalGenerator | Checkpoint, label: str | int) -> Con
     if not isinstance(model, Checkpoint):
         return narrow
     critic, holdout, labels = model.critic, model.holdout[:0], None
-    if isinstance(critic, FeatureCritic) and critic.classes:
+    if isinstance(critic, FeatureCritic | StyleGAN2Critic) and critic.classes:
         critic = ConditionedCritic(critic, index)
     if model.holdout_labels is not None:
         holdout = model.holdout[model.holdout_labels == index]

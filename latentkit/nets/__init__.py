@@ -16,6 +16,7 @@ from latentkit.nets.fourier import FourierCritic
 from latentkit.nets.mlp import MLPCritic, MLPGenerator
 from latentkit.nets.progressive import ProgressiveCritic, ProgressiveGenerator
 from latentkit.nets.residual import ResidualGenerator
+from latentkit.nets.stylegan import StyleGAN2Critic, StyleGAN2Generator, StyleGAN3Generator
 
 __all__ = [
     "NETWORKS",
@@ -33,6 +34,9 @@ __all__ = [
     "ProgressiveCritic",
     "ProgressiveGenerator",
     "ResidualGenerator",
+    "StyleGAN2Critic",
+    "StyleGAN2Generator",
+    "StyleGAN3Generator",
     "build",
 ]
 
@@ -51,6 +55,9 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "progressive-critic": ProgressiveCritic,
     "residual-generator": ResidualGenerator,
     "fourier-critic": FourierCritic,
+    "stylegan2-generator": StyleGAN2Generator,
+    "stylegan2-critic": StyleGAN2Critic,
+    "stylegan3-generator": StyleGAN3Generator,
 }
 
 

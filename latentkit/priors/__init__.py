@@ -19,6 +19,7 @@ from latentkit.priors.prior import Prior
 from latentkit.priors.scores import from_normal_scores, has_normal_scores, normal_scores, score_energy
 from latentkit.priors.sphere import Sphere
 from latentkit.priors.stored import prior_from_dict, prior_to_dict
+from latentkit.priors.tied import Tied
 from latentkit.priors.uniform import Uniform
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "OneHot",
     "Prior",
     "Sphere",
+    "Tied",
     "Uniform",
     "from_normal_scores",
     "has_normal_scores",

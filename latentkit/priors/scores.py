@@ -11,6 +11,7 @@ from latentkit.priors.joint import Joint
 from latentkit.priors.normal import Normal
 from latentkit.priors.prior import Prior
 from latentkit.priors.sphere import Sphere
+from latentkit.priors.tied import Tied
 from latentkit.priors.uniform import Uniform
 
 __all__ = ["from_normal_scores", "has_normal_scores", "normal_scores", "score_energy"]
@@ -19,8 +20,8 @@ __all__ = ["from_normal_scores", "has_normal_scores", "normal_scores", "score_en
 def has_normal_scores(prior: Prior) -> bool:
     """Return whether standard normal scores give latents of this prior, so that a random score is a random latent.
 
-    They do for all of latentkit's priors but classes (`OneHot`), and not for a prior of a user's own. For a mixture
-    they keep the mean and the covariance.
+    They do for all of latentkit's priors but classes (`OneHot`) and tied layers (`Tied`), and not for a prior of a user's
+    own. For a mixture they keep the mean and the covariance.
     """
     if isinstance(prior, Joint):
         return has_normal_scores(prior.first) and has_normal_scores(prior.second)
@@ -50,6 +51,8 @@ def normal_scores(prior: Prior, z: Tensor) -> Tensor:
     if isinstance(prior, Joint):
         first, second = prior.parts(z)
         return torch.cat([normal_scores(prior.first, first), normal_scores(prior.second, second)], dim=-1)
+    if isinstance(prior, Tied):
+        return normal_scores(prior.single, prior.parts(z)).flatten(-2)
     return z
 
 
@@ -71,6 +74,8 @@ def from_normal_scores(prior: Prior, u: Tensor) -> Tensor:
     if isinstance(prior, Joint):
         first, second = prior.parts(u)
         return torch.cat([from_normal_scores(prior.first, first), from_normal_scores(prior.second, second)], dim=-1)
+    if isinstance(prior, Tied):
+        return from_normal_scores(prior.single, prior.parts(u)).flatten(-2)
     return u
 
 
@@ -91,6 +96,8 @@ def score_energy(prior: Prior, u: Tensor) -> Tensor:
     if isinstance(prior, Joint):
         first, second = prior.parts(u)
         return score_energy(prior.first, first) + score_energy(prior.second, second)
+    if isinstance(prior, Tied):
+        return score_energy(prior.single, prior.parts(u).flatten(0, -2)).unflatten(0, (*u.shape[:-1], -1)).mean(-1)
     energy = -prior.log_prob(from_normal_scores(prior, u))
     if u.requires_grad and not energy.requires_grad:
         raise ArgumentError(

@@ -12,6 +12,7 @@ from latentkit.priors.joint import Joint
 from latentkit.priors.normal import Normal
 from latentkit.priors.prior import Prior
 from latentkit.priors.sphere import Sphere
+from latentkit.priors.tied import Tied
 from latentkit.priors.uniform import Uniform
 
 __all__ = ["prior_from_dict", "prior_to_dict"]
@@ -42,6 +43,8 @@ def prior_to_dict(prior: Prior) -> dict[str, Any]:
         return {"family": "one-hot", "dim": prior.dim}
     if isinstance(prior, Joint):
         return {"family": "joint", "first": prior_to_dict(prior.first), "second": prior_to_dict(prior.second)}
+    if isinstance(prior, Tied):
+        return {"family": "tied", "single": prior_to_dict(prior.single), "layers": prior.layers}
     raise ArgumentError(f"cannot store a prior of type {type(prior).__name__}; use one of latentkit's")
 
 
@@ -59,6 +62,8 @@ def prior_from_dict(values: dict[str, Any]) -> Prior:
             return Empirical(**tensors)
         if family == "joint":
             return Joint(**{part: prior_from_dict(values) for part, values in arguments.items()})
+        if family == "tied":
+            return Tied(prior_from_dict(arguments["single"]), arguments["layers"])
         return _FAMILIES[family](**arguments)
     except (KeyError, TypeError, ValueError) as error:
         raise ArgumentError(f"this is no prior that latentkit knows: {family!r} ({error})") from None
