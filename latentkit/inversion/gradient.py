@@ -36,7 +36,7 @@ def invert(
     starts: int = 2,
     pool: int = 2_000,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int = 128,
     progress: bool = False,
 ) -> Inversion:
     """Find latents whose samples are nearest to given ones, by gradient descent from several starts.
