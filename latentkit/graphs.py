@@ -155,7 +155,9 @@ class NeighbourGraph:
         return _matrix(self.count, self.edges.numpy(), _above_zero(self.lengths.numpy()))
 
 
-def neighbour_graph(features: Tensor, k: int | None = None) -> NeighbourGraph:
+def neighbour_graph(
+    features: Tensor, k: int | None = None, *, knn: tuple[Tensor, Tensor] | None = None
+) -> NeighbourGraph:
     """Join the points at features (N, F) to their k nearest neighbours, but not across gaps.
 
     Two rules keep islands apart, whatever their densities. Both count in volumes, by the dimension d of the cloud: a
@@ -172,9 +174,11 @@ def neighbour_graph(features: Tensor, k: int | None = None) -> NeighbourGraph:
         features: (N, F), at least one point.
         k: how many neighbours; by default as many as connect a cloud of N points, 10 up to 148 of them and
             2 log N beyond.
+        knn: indices (N, K) long and distances (N, K) of each point's nearest others, nearest first, where they are
+            known, K at least k: then nothing is looked for.
 
     Raises:
-        ShapeError: if the features are not (N, F) with at least one row.
+        ShapeError: if the features are not (N, F) with at least one row, or the neighbours not those of N points.
         NonFiniteError: if a value is NaN or infinite.
         ArgumentError: if k is not a whole number of at least 1.
     """
@@ -187,7 +191,15 @@ def neighbour_graph(features: Tensor, k: int | None = None) -> NeighbourGraph:
     if k == 0:
         none = torch.empty(0, dtype=torch.float64)
         return NeighbourGraph(1, 0, torch.empty((0, 2), dtype=torch.long), none, torch.zeros(1).double(), 0.0, 0.0)
-    found, index = (part.numpy() for part in nearest(features, features, k, same=True))
+    if knn is None:
+        lengths_of, of = nearest(features, features, k, same=True)
+    else:
+        of, lengths_of = knn[0][:, :k], knn[1][:, :k]
+        if tuple(of.shape) != (count, k) or of.shape != lengths_of.shape:
+            raise ShapeError(
+                f"the neighbours of {count} points must be ({count}, {k} or more), got {tuple(knn[0].shape)}"
+            )
+    found, index = lengths_of.numpy(), of.numpy()
     scale = found[:, min(LOCAL, k) - 1].astype(np.float64)
     dimension = _intrinsic_dimension(found)
     reach = max(LEAST_REACH, CROWD ** (1.0 / dimension)) if dimension > 0 else LEAST_REACH

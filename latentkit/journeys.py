@@ -14,10 +14,10 @@ from latentkit.checks import as_count
 from latentkit.curves import Curve
 from latentkit.errors import ShapeError
 from latentkit.planes import ground_of
-from latentkit.projection import Projection
+from latentkit.projection import Features, Projection
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
-from latentkit.quality.scoring import Features, scored_samples
+from latentkit.quality.scoring import scored_samples
 from latentkit.render import samples_sheet, to_rgb
 from latentkit.routes import Route, route, ways_between
 from latentkit.sampling.generate import generate

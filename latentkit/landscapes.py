@@ -11,10 +11,9 @@ from torch import Tensor
 
 from latentkit.planes import Field, Ground, field_of, ground_of
 from latentkit.plots import distinct_colours
-from latentkit.projection import Projection
+from latentkit.projection import Features, Projection
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import Islands, QualityMap
-from latentkit.quality.scoring import Features
 from latentkit.style import GROUND, INK, MUTED, SCALE, drawing, figure_rgb, new_axes
 
 __all__ = [

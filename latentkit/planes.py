@@ -8,10 +8,9 @@ from torch import Tensor
 from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.priors import Normal, Uniform
-from latentkit.projection import Projection
+from latentkit.projection import Features, Projection
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
-from latentkit.quality.scoring import Features
 from latentkit.sampling.generate import generate
 from latentkit.scatter import plane_limits
 

@@ -15,10 +15,9 @@ from latentkit.errors import ArgumentError
 from latentkit.landscapes import NUMBERED
 from latentkit.planes import Field, Ground, field_of, ground_of
 from latentkit.plots import distinct_colours
-from latentkit.projection import Projection
+from latentkit.projection import Features, Projection
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import Islands, QualityMap
-from latentkit.quality.scoring import Features
 from latentkit.scatter import Stage, plane_limits
 from latentkit.style import GROUND, INK, drawing
 

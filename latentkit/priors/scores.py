@@ -20,7 +20,7 @@ __all__ = ["from_normal_scores", "has_normal_scores", "normal_scores", "score_en
 def has_normal_scores(prior: Prior) -> bool:
     """Return whether standard normal scores give latents of this prior, so that a random score is a random latent.
 
-    They do for all of latentkit's priors but classes (`OneHot`) and tied layers (`Tied`), and not for a prior of a user's
+    They do for all of latentkit's priors but classes (`OneHot`) and tied layers (`Tied`), not for one of a user's
     own. For a mixture they keep the mean and the covariance.
     """
     if isinstance(prior, Joint):

@@ -6,7 +6,7 @@ from latentkit.projection.placing import PlacedCurve
 from latentkit.projection.projection import Projection
 from latentkit.projection.samples import Features, critic_features, featured, project_samples, sample_features
 from latentkit.projection.search import NearestRows, nearest_rows
-from latentkit.projection.stored import load_projection, read_npz
+from latentkit.projection.stored import load_projection
 
 __all__ = [
     "Features",
@@ -20,7 +20,6 @@ __all__ = [
     "nearest_rows",
     "project",
     "project_samples",
-    "read_npz",
     "sample_features",
     "trustworthiness",
 ]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentkit.archives import read_npz
 from latentkit.errors import CheckpointError
 from latentkit.files import writing
 from latentkit.projection.linear import Linear
 from latentkit.projection.projection import NAMES, Projection
 from latentkit.projection.search import NearestRows
 
-__all__ = ["load_projection", "read_npz", "write_projection"]
+__all__ = ["load_projection", "write_projection"]
 
 KIND = "latentkit projection"
 
@@ -108,33 +108,3 @@ def _fits(plane: Projection) -> bool:
     if n == 0 or any(tuple(tensor.shape) != shape for tensor, shape in shapes):
         return False
     return bool(((plane.copy_of >= 0) & (plane.copy_of <= rows)).all())
-
-
-def read_npz(path: str | os.PathLike[str], kind: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what an `.npz` file of a kind and format number says about itself, and its arrays.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, of another kind, or written by a later version.
-    """
-    name, what = os.fspath(path), kind.removeprefix("latentkit ")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            if broken is not None:
-                raise CheckpointError(f"{name} is damaged: {broken} is not what was written; save the {what} again")
-        with np.load(path, allow_pickle=False) as stored:
-            about = json.loads(str(stored["about"])) if "about" in stored else None
-            if not isinstance(about, dict) or about.get("kind") != kind:
-                raise CheckpointError(f"{name} is no {what}; pass a file that latentkit saved as one")
-            if about.get("format") != number:
-                raise CheckpointError(
-                    f"{name} has format {about.get('format')!r}, this version of latentkit reads {number}; "
-                    "update latentkit"
-                )
-            return about, {key: stored[key] for key in stored.files if key != "about"}
-    except CheckpointError:
-        raise
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no file {name}; pass a saved {what}") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise CheckpointError(f"{name} is damaged or no {what} ({error}); pass a file that was saved whole") from error

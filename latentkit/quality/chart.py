@@ -11,11 +11,10 @@ from latentkit.errors import ArgumentError
 from latentkit.graphs import NeighbourGraph, default_neighbours, neighbour_graph
 from latentkit.neighbours import nearest
 from latentkit.priors import Prior, normal_scores
+from latentkit.projection import Features, NearestRows, nearest_rows, sample_features
 from latentkit.protocols import Generator
-from latentkit.quality.scoring import Features, featured
-from latentkit.sampling.generate import stream
 
-__all__ = ["GRAPH_LIMIT", "NUMBERS", "Chart", "chosen", "features_of", "places_of"]
+__all__ = ["GRAPH_LIMIT", "NUMBERS", "Chart", "chosen", "places_of"]
 
 #: Latents whose samples are charted, by default.
 GRAPH_LIMIT = 20_000
@@ -44,6 +43,14 @@ class Chart:
         return len(self.latents)
 
     @cached_property
+    def knn(self) -> NearestRows:
+        """The nearest other points of each, in the features: what the graph is made of, and a projection can be.
+
+        `project(chart.features, knn=chart.knn)` does not look for them again.
+        """
+        return nearest_rows(self.features, min(default_neighbours(len(self)), len(self) - 1))
+
+    @cached_property
     def graph(self) -> NeighbourGraph:
         """The points joined to those with the nearest samples; made once, when first asked for.
 
@@ -51,7 +58,7 @@ class Chart:
         half of the points is joined to its own nearest neighbours as well, and the better quarter, and so on: in
         whatever region above a threshold, a point has about as many neighbours as the region alone would give it.
         """
-        whole = neighbour_graph(self.features)
+        whole = neighbour_graph(self.features, knn=self.knn if len(self) > 1 else None)
         order = self.probability.argsort(descending=True, stable=True)
         pairs, lengths, size = [whole.edges], [whole.lengths], len(self) // 2
         while size > 4 * default_neighbours(size):
@@ -97,17 +104,6 @@ def chosen(good: Tensor, limit: int) -> Tensor:
     return torch.cat([rows[0][: limit - others], rows[1][:others]]).sort().values
 
 
-def features_of(generator: Generator, latents: Tensor, features: Features | None, *, batch_size: int) -> Tensor:
-    """Return the features (N, F) float32 of the samples of latents (N, D), at least one."""
-    done, found = 0, torch.empty((0, 0))
-    for batch in stream(generator, latents, batch_size=batch_size):
-        part = featured(batch, features)
-        found = torch.empty((len(latents), part.shape[1])) if done == 0 else found
-        found[done : done + len(part)] = part
-        done += len(part)
-    return found
-
-
 def places_of(
     chart: Chart,
     picked: Tensor,
@@ -139,6 +135,8 @@ def places_of(
     each = max(64, min(4096, NUMBERS // (8 * chart.features.shape[1])))
     with tqdm(total=len(others), desc="placing", unit="latent", disable=not progress, leave=False) as bar:
         for rows in others.split(each) if len(others) else ():
-            places[rows] = chart.nearest(features_of(generator, latents_of(rows), features, batch_size=batch_size))
+            places[rows] = chart.nearest(
+                sample_features(generator, latents_of(rows), features or "samples", batch_size=batch_size)
+            )
             bar.update(len(rows))
     return places

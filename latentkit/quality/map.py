@@ -11,10 +11,11 @@ from latentkit.calibration import Calibration
 from latentkit.checks import as_count, as_latents, as_number, floating
 from latentkit.errors import ArgumentError, LabelError, ShapeError
 from latentkit.priors import Prior
+from latentkit.projection import Features, featured, sample_features
 from latentkit.protocols import Critic, Generator
-from latentkit.quality.chart import GRAPH_LIMIT, NUMBERS, Chart, chosen, features_of, places_of
+from latentkit.quality.chart import GRAPH_LIMIT, NUMBERS, Chart, chosen, places_of
 from latentkit.quality.islands import Islands, apportion, find_islands
-from latentkit.quality.scoring import Features, featured, scored_samples
+from latentkit.quality.scoring import scored_samples
 from latentkit.quality.stored import write_map
 
 __all__ = ["QualityMap"]
@@ -277,9 +278,9 @@ class QualityMap:
         """
         limit = as_count(graph_limit, "graph_limit")
         good = self.probability >= self.threshold if len(self.real_logits) else torch.ones(len(self), dtype=torch.bool)
-        probe = features_of(generator, self.latents_of(torch.arange(1)), features, batch_size=1)
+        probe = sample_features(generator, self.latents_of(torch.arange(1)), features or "samples", batch_size=1)
         picked = chosen(good, min(limit, max(NUMBERS // probe.shape[1], 1)))
-        found = features_of(generator, self.latents_of(picked), features, batch_size=batch_size)
+        found = sample_features(generator, self.latents_of(picked), features or "samples", batch_size=batch_size)
         return self._with_chart(picked, found, generator, features, batch_size, progress)
 
     def _with_chart(

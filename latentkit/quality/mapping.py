@@ -6,10 +6,11 @@ from torch import Tensor
 from latentkit.calibration import Calibration, score
 from latentkit.checks import as_count, as_seed
 from latentkit.errors import ArgumentError, CriticError
+from latentkit.projection import Features, featured
 from latentkit.protocols import Critic, Generator
 from latentkit.quality.chart import GRAPH_LIMIT, NUMBERS
 from latentkit.quality.map import QualityMap
-from latentkit.quality.scoring import MOST_REAL, Features, calibrate_against, featured, scored_samples
+from latentkit.quality.scoring import MOST_REAL, calibrate_against, scored_samples
 
 __all__ = ["quality_map"]
 

@@ -1,20 +1,17 @@
 """Scores for latents: the critic's logits of their samples, and its calibration on held-out ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from latentkit.calibration import Calibration, calibrate, score_batch
 from latentkit.checks import as_latents
-from latentkit.errors import ArgumentError, ShapeError
+from latentkit.errors import ArgumentError
 from latentkit.protocols import Critic, Generator
 from latentkit.sampling.generate import generate, stream
 
-__all__ = ["Features", "calibrate_against", "featured", "score_latents", "scored_samples"]
-
-#: Samples (N, *S) to features (N, F).
-Features = Callable[[Tensor], Tensor]
+__all__ = ["calibrate_against", "score_latents", "scored_samples"]
 
 #: Held-out samples that a critic is calibrated on, at most.
 MOST_REAL = 10_000
@@ -47,20 +44,6 @@ def scored_samples(
     """Yield the samples (B, *S) of latents (N, D) with their logits (B,), batch by batch."""
     for batch in stream(generator, latents, batch_size=batch_size):
         yield batch, score_batch(critic, batch)
-
-
-def featured(samples: Tensor, features: Features | None) -> Tensor:
-    """Return the features (N, F) float32 of samples (N, *S): what `features` makes of them, or all their numbers.
-
-    Raises:
-        ShapeError: if `features` does not return one row a sample.
-    """
-    with torch.no_grad():
-        rows = samples if features is None else features(samples)
-    if not isinstance(rows, Tensor) or rows.ndim < 2 or len(rows) != len(samples):
-        came = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
-        raise ShapeError(f"features must be ({len(samples)}, ...), one row a sample, got {came}")
-    return rows.detach().flatten(1).to("cpu", torch.float32)
 
 
 def calibrate_against(

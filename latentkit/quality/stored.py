@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentkit.archives import read_npz
 from latentkit.calibration import Calibration
 from latentkit.errors import ArgumentError, CheckpointError
 from latentkit.files import writing
@@ -81,7 +82,7 @@ def load_quality(path: str | os.PathLike[str]) -> "QualityMap":
     """
     from latentkit.quality.map import QualityMap
 
-    about, arrays = _read(path)
+    about, arrays = read_npz(path, KIND, FORMAT, wanted=lambda name, said: name != "latents" or bool(said.get("given")))
     try:
         given, prior = bool(about["given"]), prior_from_dict(about["prior"])
         needed = [*_ROWS, "real_logits", *(["latents"] if given else [])]
@@ -115,34 +116,6 @@ def load_quality(path: str | os.PathLike[str]) -> "QualityMap":
     if len(sizes) > 1:
         raise CheckpointError(f"{os.fspath(path)} is a damaged quality map: its arrays differ in length; save it again")
     return made
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a file says about itself and its arrays, latents only if they are needed."""
-    name = os.fspath(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            if broken is not None:
-                raise CheckpointError(f"{name} is damaged: {broken} is not what was written; save the map again")
-        with np.load(path, allow_pickle=False) as stored:
-            about = json.loads(str(stored["about"])) if "about" in stored else None
-            if not isinstance(about, dict) or about.get("kind") != KIND:
-                raise CheckpointError(f"{name} is no quality map; pass a file that QualityMap.save wrote")
-            if about.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{name} has format {about.get('format')!r}, this version of latentkit reads {FORMAT}; "
-                    "update latentkit"
-                )
-            return about, {key: stored[key] for key in stored.files if key != "latents" or about.get("given")}
-    except CheckpointError:
-        raise
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no file {name}; pass one that QualityMap.save wrote") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise CheckpointError(
-            f"{name} is damaged or no quality map ({error}); pass a file that was saved whole"
-        ) from error
 
 
 def _split(calibration: Calibration) -> tuple[dict[str, Any], dict[str, Tensor]]:

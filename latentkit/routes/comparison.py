@@ -9,9 +9,9 @@ from torch import Tensor
 from latentkit.checks import as_count
 from latentkit.curves import Curve
 from latentkit.errors import ArgumentError
+from latentkit.projection import Features
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
-from latentkit.quality.scoring import Features
 from latentkit.routes.route import Route
 from latentkit.routes.trail import trail
 from latentkit.routes.ways import ways_between

@@ -9,9 +9,9 @@ from torch import Tensor
 from latentkit.checks import as_number, as_vector
 from latentkit.curves import Curve
 from latentkit.errors import ArgumentError, CurveError
+from latentkit.projection import Features
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
-from latentkit.quality.scoring import Features
 from latentkit.routes.search import Scorer, Search
 from latentkit.routes.smoothing import FINE, evenly, fewer, pieces, spline
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from latentkit.graphs import shortest, widest
 from latentkit.neighbours import nearest
 from latentkit.priors import normal_scores
+from latentkit.projection import Features, featured
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
-from latentkit.quality.scoring import Features, featured, scored_samples
+from latentkit.quality.scoring import scored_samples
 from latentkit.routes.smoothing import joined
 
 __all__ = ["Scorer", "Search"]

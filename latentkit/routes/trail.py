@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from latentkit.checks import require_finite
+from latentkit.projection import Features, featured
 from latentkit.protocols import Critic, Generator
-from latentkit.quality.scoring import Features, featured, scored_samples
+from latentkit.quality.scoring import scored_samples
 from latentkit.sampling.generate import stream
 
 __all__ = ["Trail", "trail"]

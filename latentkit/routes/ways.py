@@ -8,9 +8,9 @@ from latentkit.checks import as_vector
 from latentkit.curves import Curve, interpolate, lerp, slerp
 from latentkit.errors import ArgumentError, CurveError
 from latentkit.geometry import geodesic
+from latentkit.projection import Features
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
-from latentkit.quality.scoring import Features
 from latentkit.routes.route import Route, both_ends, route
 
 __all__ = ["WAYS", "ends_of", "ways_between"]

@@ -14,9 +14,9 @@ from latentkit.animation import Animation
 from latentkit.checks import as_count
 from latentkit.curves import Curve
 from latentkit.errors import ArgumentError, ShapeError
+from latentkit.projection import Features
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
-from latentkit.quality.scoring import Features
 from latentkit.routes import WAYS, CurveQuality, along, ends_of, missing, ways_between
 from latentkit.walks.sidebyside import side_by_side
 from latentkit.walks.still import pictured

@@ -10,8 +10,8 @@ from torch import Tensor
 from latentkit.checks import as_count
 from latentkit.curves import Curve, retimed
 from latentkit.errors import ShapeError
+from latentkit.projection import Features
 from latentkit.protocols import Generator
-from latentkit.quality.scoring import Features
 from latentkit.routes.pace import Jump, even_pace
 from latentkit.routes.trail import trail
 

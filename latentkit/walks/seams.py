@@ -6,8 +6,8 @@ import torch
 
 from latentkit.checks import as_count
 from latentkit.curves import Curve
+from latentkit.projection import Features
 from latentkit.protocols import Generator
-from latentkit.quality.scoring import Features
 from latentkit.routes.trail import trail
 from latentkit.walks.pacing import single
 
