@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module imports from the rows above its own, and from its own package.
 LAYERS = [
-    ["errors", "exports"],
+    ["errors", "exports", "tables"],
     ["checks", "console", "bundled"],
     ["files", "streams", "images", "archives"],
     ["folders"],

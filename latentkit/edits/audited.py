@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from latentkit.directions import Audit, Direction
+from latentkit.tables import aligned, markdown
 
 __all__ = ["Audited", "verdict"]
 
@@ -50,21 +51,11 @@ class Audited:
 
     def table(self) -> str:
         """Return the audit as text: a row a direction, the cross-effect matrix first, then a line about each."""
-        cells = self._cells()
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        lines = [
-            "  ".join(
-                [row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:], strict=True))]
-            ).rstrip()
-            for row in cells
-        ]
-        return "\n".join([*lines, "", *self.verdicts])
+        return "\n".join([aligned(self._cells()), "", *self.verdicts])
 
     def markdown(self) -> str:
         """Return the table in Markdown, without the lines below it."""
-        cells = [[text.replace("|", "\\|") for text in row] for row in self._cells()]
-        rule = ["---", *["---:"] * (len(cells[0]) - 1)]
-        return "\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]])
+        return markdown(self._cells())
 
     def _cells(self) -> list[list[str]]:
         head = ["direction", *self.attributes, "x random", "leakage", "AUC", "accuracy", "stability", "safe strengths"]

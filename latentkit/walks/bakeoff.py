@@ -18,6 +18,7 @@ from latentkit.projection import Features
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
 from latentkit.routes import WAYS, CurveQuality, along, ends_of, missing, ways_between
+from latentkit.tables import aligned, markdown
 from latentkit.walks.sidebyside import side_by_side
 from latentkit.walks.still import pictured
 
@@ -58,21 +59,12 @@ class BakeOff:
 
     def table(self) -> str:
         """Return the figures as aligned text, and below them what is to be known of each curve."""
-        cells = self._cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        texts = [
-            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in cells
-        ]
-        return "\n".join([*(text.rstrip() for text in texts), *self._notes("{}: {}")])
+        return "\n".join([aligned(self._cells()), *self._notes("{}: {}")])
 
     def markdown(self) -> str:
         """Return the figures as a Markdown table, and below it what is to be known of each curve."""
-        head, *rows = self._cells()
-        ruler = ["---", *["---:"] * (len(head) - 1)]
-        texts = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in (head, ruler, *rows)]
         notes = self._notes("- {}: {}")
-        return "\n".join([*texts, *([""] if notes else []), *notes])
+        return "\n".join([markdown(self._cells()), *([""] if notes else []), *notes])
 
     def film(self, generator: Generator, *, frames: int = 90, fps: float = 25.0, batch_size: int = 64) -> Animation:
         """Film all curves at once: images side by side, or points on one stage over random samples.
