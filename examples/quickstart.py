@@ -17,7 +17,7 @@ print(f"{bold.name}: brightness goes from {x[:8].mean():.2f} to {bolder.mean():.
 quality = lk.quality_map(G, D, real=ckpt.holdout, n=20_000, seed=2)
 print(quality.verdict)  # is this critic worth believing?
 best = quality.top(0.25)
-plane = lk.project(quality.latents, "umap", seed=0)  # .points (20000, 2)
+plane = lk.project_samples(G, quality.latents, "umap", critic=D)  # .points (20000, 2)
 print(plane.verdict)
 lk.animate(G, lk.tour(best.latents[:6]), frames=90).save("best.gif")
 lk.report(ckpt, "report/")  # report/index.html and its GIFs

@@ -128,7 +128,15 @@ _HOMES = {
         "sliced_wasserstein",
         "toy_truth",
     ),
-    "projection": ("Projection", "project"),
+    "projection": (
+        "PlacedCurve",
+        "Projection",
+        "load_projection",
+        "nearest_rows",
+        "project",
+        "project_samples",
+        "sample_features",
+    ),
     "bundled": ("BUNDLED",),
     "checkpoint": ("Checkpoint", "load"),
     "conditional": ("Blend", "blend", "condition", "marginal"),
@@ -291,8 +299,13 @@ if TYPE_CHECKING:
     from latentkit.priors import Prior as Prior
     from latentkit.priors import Sphere as Sphere
     from latentkit.priors import Uniform as Uniform
+    from latentkit.projection import PlacedCurve as PlacedCurve
     from latentkit.projection import Projection as Projection
+    from latentkit.projection import load_projection as load_projection
+    from latentkit.projection import nearest_rows as nearest_rows
     from latentkit.projection import project as project
+    from latentkit.projection import project_samples as project_samples
+    from latentkit.projection import sample_features as sample_features
     from latentkit.protocols import ConditionalGenerator as ConditionalGenerator
     from latentkit.protocols import Critic as Critic
     from latentkit.protocols import Encoder as Encoder

@@ -35,6 +35,7 @@ CURVES = (
     "orbit",
     "random",
 )
+FILMS = ".gif, .webp, .avif, .apng, .mp4"
 EASES = ("none", "smooth", "smoother", "in", "out", "in-out")
 METHODS = ("mean", "svm", "logistic")
 LOSSES = ("pixels", "pyramid", "features")
@@ -91,6 +92,11 @@ MORE = {
         "The loop is matched to the prior and has no doubled frame. Where the class of a conditional model changes, "
         "samples jump; --class keeps to one.",
         "animate runs/digits --out walk.gif --keys 8 --grid 6x3",
+    ),
+    "replay": (
+        "The file holds the latents, and what its frames were: the frames are made again and compared, bit for bit. "
+        "Nothing in the file is run.",
+        "replay walk.gif --checkpoint runs/digits",
     ),
     "report": (
         "It opens from disk: verdict, samples, walks, arithmetic, manifold, map.",
@@ -158,7 +164,9 @@ def parser() -> Parser:
     )
     best(sub)
 
-    sub = verb("interpolate", "Go from one latent to another, or along any curve.", "a .png strip, a .gif, or .npz")
+    sub = verb(
+        "interpolate", "Go from one latent to another, or along any curve.", f"a .png strip, a film ({FILMS}), or .npz"
+    )
     sub.add_argument(
         "--between",
         type=int,
@@ -189,7 +197,9 @@ def parser() -> Parser:
     )
     sub.add_argument("--fps", type=float, default=25.0, help="frames a second of a film, at most 50 (default 25)")
 
-    sub = verb("edit", "Move latents along a direction, or add and subtract them.", "a .png sheet, a .gif, or .npz")
+    sub = verb(
+        "edit", "Move latents along a direction, or add and subtract them.", f"a .png sheet, a film ({FILMS}), or .npz"
+    )
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--attribute",
@@ -246,12 +256,12 @@ def parser() -> Parser:
     sub.add_argument("--allow-uninformative", action="store_true", help="write scores even if they mean nothing")
     best(sub)
 
-    sub = verb("tide", "Film how islands of good latents part as the threshold rises.", "a .gif")
+    sub = verb("tide", "Film how islands of good latents part as the threshold rises.", f"a film ({FILMS})")
     sub.add_argument("-n", type=int, default=4_000, help="how many latents to map (default 4000)")
     sub.add_argument("--frames", type=int, default=60, help="how many thresholds (default 60)")
     sub.add_argument("--fps", type=float, default=10.0, help="frames a second, at most 50 (default 10)")
 
-    sub = verb("route", "Lead from one latent to another through good ones.", "a .gif, or a .png picture")
+    sub = verb("route", "Lead from one latent to another through good ones.", f"a film ({FILMS}), or a .png picture")
     sub.add_argument("a", type=int, metavar="A", help="number of the latent where it starts")
     sub.add_argument("b", type=int, metavar="B", help="number of the latent where it ends")
     sub.add_argument("-n", type=int, default=4_000, help="how many latents to map (default 4000)")
@@ -259,20 +269,35 @@ def parser() -> Parser:
 
     sub = verb("project", "Lay samples or latents out in the plane.", "a .png map or .npz with its points")
     sub.add_argument("-n", type=int, default=4_000, help="how many (default 4000)")
-    sub.add_argument("--method", choices=("umap", "pca"), default="umap", help="default umap")
+    sub.add_argument("--method", choices=("umap", "pca", "tsne"), default="umap", help="default umap")
     sub.add_argument(
         "--of",
-        choices=("samples", "latents"),
-        default="samples",
-        help="samples shows what is made (default); UMAP of Gaussian latents shows noise",
+        choices=("features", "samples", "latents"),
+        default="features",
+        help="features are the critic's last ones, or all numbers of the samples without (default); samples all their "
+        "numbers; UMAP of Gaussian latents shows noise",
     )
+    sub.add_argument("--supervised", action="store_true", help="let the classes of a conditional model pull apart")
 
-    sub = verb("animate", "Film a loop through random latents.", "a .gif")
+    sub = verb("animate", "Film a loop through random latents.", f"a film ({FILMS})")
     sub.add_argument("--keys", type=int, default=6, help="how many latents to visit (default 6)")
     sub.add_argument("--grid", default="1x1", metavar="COLUMNSxROWS", help="so many loops side by side, such as 6x3")
     sub.add_argument("--frames", type=int, default=90, help="how many frames (default 90)")
     sub.add_argument("--fps", type=float, default=25.0, help="frames a second, at most 50 (default 25)")
     best(sub)
+
+    sub = verbs.add_parser(
+        "replay",
+        help="Make a film again from what is in its file.",
+        description=textwrap.fill(f"Make a film again from what is in its file. {MORE['replay'][0]}", 80),
+        epilog=f"example:\n  latentkit {MORE['replay'][1]}",
+    )
+    sub.set_defaults(verb="replay")
+    sub.add_argument("film", metavar="FILM", help="a film that latentkit wrote")
+    sub.add_argument("--checkpoint", metavar="CHECKPOINT", help="what made it (default: the bundled one, if it did)")
+    sub.add_argument("--out", metavar="FILE", help=f"write the film that was made again ({FILMS})")
+    sub.add_argument("--threads", type=int, help="processor threads (default: one a core; fewer if busy)")
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     sub = verb("report", "Write one page with everything, and its pictures.", "the report's folder")
     sub.add_argument("-n", type=int, default=None, help="how many samples to map (default 4000 images, 10000 points)")

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -258,7 +259,6 @@ def hostile():
         {"latents": {"shape": [3, -1, 4], "dtype": "float32", "data": packed}},
         {"latents": {"shape": [3, 1, 4], "dtype": "object", "data": packed}},
         {"latents": {"shape": [3, 1, 4], "dtype": "float32", "data": "%%%"}},
-        {"prior": None},
         {"prior": {"kind": "os.system"}},
         {"generator": {"fingerprint": None, "view": {"of": "__import__"}}},
         {"generator": {"fingerprint": 7, "view": {"of": "whole"}}},
@@ -337,3 +337,31 @@ def test_what_is_recorded_is_plain_json(image_checkpoint):
     )
     assert json.loads(json.dumps(recorded(film, scene, {"a": (1, 2)})))["about"] == {"a": [1, 2]}
     assert image_checkpoint.fingerprint in json.dumps(film.provenance)
+
+
+def test_a_blend_and_an_empirical_prior_and_one_of_your_own_are_filmed_and_replayed(conditional_checkpoint, tmp_path):
+    """Priors are compared by what makes them; one that is not known is not stored."""
+
+    @dataclass(frozen=True)
+    class Own:
+        normal: lk.Normal
+
+        def __getattr__(self, name):
+            return getattr(self.normal, name)
+
+    def wave(z):
+        return z.tanh().reshape(-1, 1, 2, 2)
+
+    codes = lk.Normal(4).sample(60, seed=0)
+    between = lk.blend(conditional_checkpoint.generator)
+    z = between.module.prior.sample(1, seed=0)[0]
+    cases = {
+        "blend": (between, lk.class_tour(between, z, [0, 1]).steps(5), conditional_checkpoint),
+        "fitted": (lk.wrap(wave, lk.Empirical.fit(codes)), codes[:5], lk.wrap(wave, lk.Empirical.fit(codes))),
+        "own": (lk.wrap(wave, Own(lk.Normal(4))), codes[:5], lk.wrap(wave, Own(lk.Normal(4)))),
+    }
+    for name, (generator, latents, again) in cases.items():
+        path = animate(generator, latents, fps=10).save(tmp_path / f"{name}.gif")
+        assert replay(path, again).same
+    with pytest.raises(CheckpointError, match="of the prior"):
+        replay(tmp_path / "fitted.gif", lk.wrap(wave, lk.Empirical.fit(codes + 1.0)))

@@ -201,6 +201,38 @@ def test_a_vicinity_begins_with_its_latent(image_run, tmp_path, command):
     assert (np.linalg.norm(latents[:, 1:] - latents[:, :1], axis=2) < 1.5).all()
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".avif", ".apng"])
+def test_a_film_says_how_it_was_made_and_is_made_again(suffix, image_run, tmp_path, command):
+    film, again = tmp_path / f"walk{suffix}", tmp_path / f"again{suffix}"
+    assert command("interpolate", image_run, "--out", film, "--steps", 12)[0] == 0
+    code, said, err = command("replay", film, "--checkpoint", image_run, "--out", again)
+    assert (code, err) == (0, "")
+    assert (said["same"], said["intact"], said["frames"]) == (True, True, 12)
+    assert command("replay", again, "--checkpoint", image_run)[1]["same"]
+    film.write_bytes(film.read_bytes()[:-40] + bytes(40))
+    code, said, err = command("replay", film, "--checkpoint", image_run)
+    assert code == 2 or not said["intact"]
+    code, _, err = command("replay", image_run / "manifest.json")
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_what_is_projected_is_said(conditional_run, tmp_path, command):
+    found = {}
+    for of in ("features", "samples", "latents"):
+        out = tmp_path / f"{of}.npz"
+        argv = ["--of", of, "--method", "pca", "-n", 120]
+        code, said, _ = command("project", conditional_run, "--out", out, *argv)
+        assert code == 0
+        found[of] = said["of"]
+        assert len(lk.load_projection(out)) == 120
+    assert "critic" in found["features"]
+    assert len(set(found.values())) == 3
+    code, _, err = command("project", conditional_run, "--out", tmp_path / "x.png", "--supervised", "--class", "zero")
+    assert code == 2
+    assert "needs the classes" in err
+
+
 INVERT = ["--steps", 20, "--pool", 50, "--starts", 2]
 
 

@@ -17,12 +17,12 @@ from latentkit import __version__
 from latentkit.animation.film import FASTEST, Animation
 from latentkit.animation.scenes import Scene
 from latentkit.checkpoint import Checkpoint
-from latentkit.conditional import Conditioned, Marginal
+from latentkit.conditional import Blend, Conditioned, Marginal
 from latentkit.errors import ArgumentError, CheckpointError, LatentkitError
 from latentkit.priors import Prior, prior_from_dict, prior_to_dict
 from latentkit.protocols import ConditionalGenerator, Generator
 
-__all__ = ["MOST_LATENTS", "Record", "fingerprint_of", "recorded", "view_of"]
+__all__ = ["MOST_LATENTS", "Record", "described", "fingerprint_of", "recorded", "view_of"]
 
 #: Bytes of latents, compressed, that are kept in a film.
 MOST_LATENTS = 2**20
@@ -47,10 +47,20 @@ def fingerprint_of(generator: Generator) -> str | None:
 
 
 def view_of(generator: Generator) -> dict[str, Any]:
-    """Return what a generator is of its checkpoint's: "whole", one "class" by its number, or the "marginal"."""
+    """Return what a generator is of its checkpoint's: "whole", a "class" by its name, the "marginal" or the "blend"."""
     if isinstance(generator, Conditioned):
         return {"of": "class", "class": generator.label}
-    return {"of": "marginal" if isinstance(generator, Marginal) else "whole"}
+    return {
+        "of": "marginal" if isinstance(generator, Marginal) else "blend" if isinstance(generator, Blend) else "whole"
+    }
+
+
+def described(prior: Prior) -> dict[str, Any] | None:
+    """Return what makes a prior, or None for one that latentkit does not know."""
+    try:
+        return prior_to_dict(prior)
+    except ArgumentError:
+        return None
 
 
 def recorded(film: Animation, scene: Scene, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +77,7 @@ def recorded(film: Animation, scene: Scene, about: Mapping[str, Any]) -> dict[st
         "made_by": {"latentkit": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "about": extra,
         "generator": {"fingerprint": fingerprint_of(scene.generator), "view": view_of(scene.generator)},
-        "prior": prior_to_dict(scene.generator.prior),
+        "prior": described(scene.generator.prior),
         "film": {
             "durations": [[ms, len(list(equal))] for ms, equal in groupby(film.durations)],
             "captions": list(film.captions),
@@ -112,14 +122,14 @@ def _packed(latents: Tensor) -> dict[str, Any]:
 class Record:
     """What a film's file says, checked: how to make the film again.
 
-    Attributes: `fingerprint` of the weights, None if they had none; `view` of the checkpoint; `prior`; `latents`
-    (T, N, D); `film`, the arguments of an `Animation` by name; `scale`, `columns`, `batch_size` and `closed` of its
-    scene; `about`, what else it says; `made_by`, versions by name.
+    Attributes: `fingerprint` of the weights, None if they had none; `view` of the checkpoint; `prior`, None if it is
+    none of latentkit's; `latents` (T, N, D); `film`, the arguments of an `Animation` by name; `scale`, `columns`,
+    `batch_size` and `closed` of its scene; `about`, what else it says; `made_by`, versions by name.
     """
 
     fingerprint: str | None
     view: dict[str, Any]
-    prior: Prior
+    prior: Prior | None
     latents: Tensor
     film: dict[str, Any]
     scene: dict[str, Any]
@@ -155,7 +165,7 @@ class Record:
         latents = _unpacked(stored)
         film, generator = _dict(values["film"]), _dict(values["generator"])
         view = _dict(generator["view"])
-        if view.get("of") not in ("whole", "class", "marginal"):
+        if view.get("of") not in ("whole", "class", "marginal", "blend"):
             raise ValueError(f"the view {str(view)[:60]} is unknown")
         if view["of"] == "class" and not isinstance(view.get("class"), str):
             raise ValueError("the class has no name")
@@ -176,7 +186,7 @@ class Record:
         return cls(
             fingerprint=fingerprint,
             view=view,
-            prior=prior_from_dict(_dict(values["prior"])),
+            prior=None if values["prior"] is None else prior_from_dict(_dict(values["prior"])),
             latents=latents,
             film={
                 "count": len(latents),

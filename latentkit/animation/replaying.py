@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator as Stream
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from latentkit import __version__
 from latentkit.animation.film import Animation
-from latentkit.animation.records import Record, fingerprint_of, view_of
+from latentkit.animation.records import Record, described, fingerprint_of, recorded, view_of
 from latentkit.animation.saving import digested
 from latentkit.animation.scenes import Scene
 from latentkit.bundled import BUNDLED
 from latentkit.checkpoint import Checkpoint, load
-from latentkit.conditional import condition, marginal
+from latentkit.conditional import blend, condition, marginal
 from latentkit.encoders.frames import rhythm
 from latentkit.encoders.mp4 import even, read_mp4
 from latentkit.encoders.notes import Note, read_note
@@ -127,14 +127,18 @@ def _generator(record: Record, given: Checkpoint | Generator | str | os.PathLike
             f"this film was made by the generator {record.fingerprint}, not by the one given, {found}"
         )
     if isinstance(generator, ConditionalGenerator) and record.view["of"] != "whole":
-        narrowed = record.view["of"] == "class"
-        generator = condition(generator, record.view["class"]) if narrowed else marginal(generator)
+        makers = {
+            "class": lambda: condition(generator, record.view["class"]),
+            "marginal": lambda: marginal(generator),
+            "blend": lambda: blend(generator),
+        }
+        generator = makers[record.view["of"]]()
     if record.fingerprint is not None and view_of(generator) != record.view:
         raise CheckpointError(f"this film shows {record.view}, and what was given is {view_of(generator)}")
-    if generator.prior != record.prior:
+    if record.prior is not None and described(generator.prior) != described(record.prior):
         raise CheckpointError(f"this film's latents are of the prior {record.prior}, not of {generator.prior}")
-    if record.latents.shape[2] != record.prior.dim:
-        raise CheckpointError(f"this film's latents have {record.latents.shape[2]} numbers, not {record.prior.dim}")
+    if record.latents.shape[2] != generator.prior.dim:
+        raise CheckpointError(f"this film's latents have {record.latents.shape[2]} numbers, not {generator.prior.dim}")
     return generator
 
 
@@ -145,7 +149,8 @@ def _again(record: Record, generator: Generator) -> Animation:
         raise CheckpointError(
             f"this film's frames are said to be {record.film['size']} pixels, and the generator makes {scene.size}"
         )
-    return Animation(scene.film, **record.film)
+    film = Animation(scene.film, **record.film)
+    return replace(film, provenance=recorded(film, scene, record.about))
 
 
 def _shown(file: IO[bytes], path: Path, note: Note, film: Animation) -> Stream[Frame, None, None]:
@@ -176,7 +181,7 @@ def _pictures(file: IO[bytes]) -> Iterator[tuple[Frame, float]]:
                 image.seek(i)
                 image.load()
                 yield np.asarray(image.convert("RGB")), float(image.info.get("duration", 0.0))
-    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, EOFError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise CheckpointError(f"the pictures in this film are damaged: {error}") from error
 
 

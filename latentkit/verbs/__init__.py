@@ -4,7 +4,7 @@ from latentkit.verbs.about import info
 from latentkit.verbs.edits import edit
 from latentkit.verbs.inversion import invert_samples as invert
 from latentkit.verbs.manifold import quality, route, tide
-from latentkit.verbs.pages import project, report
+from latentkit.verbs.pages import project, replay, report
 from latentkit.verbs.samples import sample
 from latentkit.verbs.walks import animate, interpolate
 
@@ -16,6 +16,7 @@ __all__ = [
     "invert",
     "project",
     "quality",
+    "replay",
     "report",
     "route",
     "sample",

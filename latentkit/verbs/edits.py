@@ -35,7 +35,7 @@ from latentkit.render import save_png
 from latentkit.strengths import sweep_film, sweep_sheet
 from latentkit.verbs.latents import check_numbers, numbered
 from latentkit.verbs.measures import known_attributes
-from latentkit.verbs.output import generated, write_samples
+from latentkit.verbs.output import FILMS, generated, is_film, write_samples
 from latentkit.verbs.sums import around, calculated
 from latentkit.views import classes_of
 
@@ -59,7 +59,7 @@ USUAL_STRENGTH = 3.0
 
 def edit(arguments: argparse.Namespace) -> dict[str, Any]:
     """Move latents along a direction, add and subtract them, or look around them."""
-    checkpoint, out = opened(arguments, (".png", ".gif", ".npz"))
+    checkpoint, out = opened(arguments, (".png", ".npz", *FILMS))
     count = count_of(arguments.n, "-n") if arguments.of is None else len(arguments.of)
     steps = count_of(arguments.steps, "--steps", least=2)  # one step would be the most extreme of all
     check_memory(checkpoint, count * steps, "-n times --steps", samples=True)
@@ -68,7 +68,7 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.strength is not None:
         as_number(arguments.strength, "--strength", least=0.0, most=MOST_STRENGTH, open_least=True)
     _check_options(arguments, out)
-    if out.suffix.lower() == ".gif":
+    if is_film(out):
         check_drawable(checkpoint)
     else:
         check_sheet(checkpoint, out, len(numbers) * steps)
@@ -94,7 +94,7 @@ def _check_options(arguments: argparse.Namespace, out: Path) -> None:
     ):
         if given and not moved:
             raise ArgumentError(f"{name} belongs to an --attribute or a --direction; leave it out")
-    if out.suffix.lower() == ".gif" and not moved:
+    if is_film(out) and not moved:
         raise ArgumentError("a film is of strengths; let --out end in .png or .npz")
     if arguments.extreme is not None:
         as_number(arguments.extreme, "--extreme", least=0.0, most=0.5, open_least=True)
@@ -253,7 +253,7 @@ def _write(checkpoint: Checkpoint, made: Sweep, out: Path, arguments: argparse.N
     if out.suffix.lower() == ".npz":
         flat = made.latents.flatten(0, 1)
         write_samples(checkpoint.generator, flat, made.samples.flatten(0, 1), out, None)
-    elif out.suffix.lower() == ".gif":
+    elif is_film(out):
         sweep_film(made).save(out, progress=shows(arguments))
     else:
         save_png(sweep_sheet(made), out)

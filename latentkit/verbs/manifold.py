@@ -22,7 +22,7 @@ from latentkit.render import save_png
 from latentkit.routes import compare_routes
 from latentkit.routes import route as find_route
 from latentkit.tides import tide as tide_of
-from latentkit.verbs.output import generated
+from latentkit.verbs.output import FILMS, generated, is_film
 from latentkit.views import classes_of, curve_of, island_of, probability_by_class
 
 __all__ = ["quality", "route", "tide"]
@@ -91,7 +91,7 @@ def _plane(checkpoint: Checkpoint, scored: QualityMap, arguments: argparse.Names
 
 def tide(arguments: argparse.Namespace) -> dict[str, Any]:
     """Film the rising tide."""
-    checkpoint, out = opened(arguments, (".gif",))
+    checkpoint, out = opened(arguments, FILMS)
     check_drawable(checkpoint)
     n = count_of(arguments.n, "-n", most=MOST_DRAWN)
     frames = count_of(arguments.frames, "--frames", least=2, most=MOST_FRAMES)
@@ -122,7 +122,7 @@ def tide(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def route(arguments: argparse.Namespace) -> dict[str, Any]:
     """Lead from one latent to another through what the critic believes."""
-    checkpoint, out = opened(arguments, (".png", ".gif"))
+    checkpoint, out = opened(arguments, (".png", *FILMS))
     check_drawable(checkpoint)
     n = count_of(arguments.n, "-n", most=MOST_DRAWN)
     steps = count_of(arguments.steps, "--steps", least=2, most=MOST_FRAMES)
@@ -137,7 +137,7 @@ def route(arguments: argparse.Namespace) -> dict[str, Any]:
     plane = _plane(checkpoint, scored, arguments)
     way = find_route(scored, generator, critic, a, b, batch_size=size)
     trip = journey(scored, generator, critic, a, b, plane=plane, way=way, steps=steps, batch_size=size)
-    if out.suffix.lower() == ".gif":
+    if is_film(out):
         trip.film().save(out, progress=shows(arguments))
     else:
         save_png(trip.picture(), out)

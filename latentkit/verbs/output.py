@@ -15,7 +15,15 @@ from latentkit.protocols import Generator
 from latentkit.render import samples_sheet, save_png
 from latentkit.sampling.generate import generate
 
-__all__ = ["generated", "write_samples"]
+__all__ = ["FILMS", "generated", "is_film", "write_samples"]
+
+#: What a film can end in.
+FILMS = (".gif", ".webp", ".avif", ".apng", ".mp4")
+
+
+def is_film(out: Path) -> bool:
+    """Return whether a file is a film by its name."""
+    return out.suffix.lower() in FILMS
 
 
 def generated(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Namespace) -> Tensor:

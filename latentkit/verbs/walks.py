@@ -26,7 +26,7 @@ from latentkit.limits import (
 from latentkit.render import samples_sheet, save_png
 from latentkit.verbs.curves import KEYS, MAPPED, TWO, Keys, check_pace, curve_of, keys_of, paced
 from latentkit.verbs.latents import numbered
-from latentkit.verbs.output import generated, write_samples
+from latentkit.verbs.output import FILMS, generated, is_film, write_samples
 from latentkit.views import class_index, classes_of
 from latentkit.views import curve_of as curve_facts
 from latentkit.walks import bake_off, class_tour
@@ -36,8 +36,8 @@ __all__ = ["animate", "interpolate"]
 
 def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Go from one latent to another, or along any curve."""
-    checkpoint, out = opened(arguments, (".png", ".gif", ".npz"))
-    film = out.suffix.lower() == ".gif"
+    checkpoint, out = opened(arguments, (".png", ".npz", *FILMS))
+    film = is_film(out)
     steps = count_of(arguments.steps, "--steps", most=MOST_FRAMES if film else None)
     fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
     others = [name for name in ("classes", "grid", "compare") if getattr(arguments, name)]
@@ -73,7 +73,7 @@ def _drawn(
     checkpoint: Checkpoint, arguments: argparse.Namespace, curve: Curve, out: Path, steps: int, fps: float
 ) -> dict[str, Any]:
     """Write the samples along a curve as a film, a strip or arrays."""
-    if out.suffix.lower() == ".gif":
+    if is_film(out):
         made = film_of(checkpoint.generator, curve, frames=steps, fps=fps, batch_size=arguments.batch_size)
         made.save(out, progress=shows(arguments))
     else:
@@ -86,7 +86,7 @@ def _drawn(
 def _between_anchors(checkpoint: Checkpoint, arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Write a sheet of what lies between three or four latents."""
     columns, rows = _grid(arguments.grid)
-    if out.suffix.lower() == ".gif":
+    if is_film(out):
         raise ArgumentError("--grid is a sheet, not a film; let --out end in .png or .npz")
     if min(columns, rows) < 2:
         raise ArgumentError(f"--grid needs at least 2 columns and 2 rows, got {arguments.grid}")
@@ -121,7 +121,7 @@ def _compared(
 ) -> dict[str, Any]:
     """Write all curves between two latents, side by side."""
     if out.suffix.lower() == ".npz":
-        raise ArgumentError("--compare is drawn; let --out end in .gif or .png")
+        raise ArgumentError("--compare is drawn; let --out be a film or a .png")
     check_drawable(checkpoint)
     steps = count_of(steps, "--steps", least=2)
     keys, inverted = numbered(checkpoint, arguments, keys_of(checkpoint, arguments, TWO, "--compare"))
@@ -133,7 +133,7 @@ def _compared(
     except CriticError as error:
         scored, verdict = {}, f"no route and no probabilities: {error}"
     made = bake_off(generator, keys[0], keys[1], batch_size=size, **scored)
-    if out.suffix.lower() == ".gif":
+    if is_film(out):
         made.film(generator, frames=steps, fps=fps, batch_size=size).save(out, progress=shows(arguments))
     else:
         save_png(made.picture(generator, columns=steps, batch_size=size), out)
@@ -183,7 +183,7 @@ def _grid(text: str) -> tuple[int, int]:
 
 def animate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Film a loop through random latents."""
-    checkpoint, out = opened(arguments, (".gif",))
+    checkpoint, out = opened(arguments, FILMS)
     columns, rows = _grid(arguments.grid)
     check_frame(checkpoint, columns, rows)
     count = count_of(arguments.keys, "--keys", least=3, most=MOST_KEYS)
