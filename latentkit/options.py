@@ -183,7 +183,7 @@ def parser() -> Parser:
         "line; spline goes smoothly through keys, loop and closed-spline come back; geodesic changes the samples "
         "least; route keeps to good ones; circle goes round through two, orbit around one, random through none",
     )
-    sub.add_argument("--steps", type=int, default=9, help="how many samples, both ends included (default 9)")
+    sub.add_argument("--steps", type=int, help="how many samples, both ends included (default 9, of a film 60)")
     sub.add_argument("--ease", choices=EASES, default="none", help="slow down at the keys (default none)")
     sub.add_argument("--constant-speed", action="store_true", help="let the samples change at an even speed")
     sub.add_argument("--radius", type=float, help="of an orbit, in standard deviations of a coordinate (default 0.5)")
@@ -209,7 +209,7 @@ def parser() -> Parser:
     what.add_argument(
         "--direction",
         metavar="KIND:K",
-        help="the K-th direction found without labels: sefa, jacobian, activations, pca, or layer:NAME, such as sefa:1",
+        help="the K-th direction found without labels: sefa, jacobian, activations, or layer:NAME, such as sefa:1",
     )
     what.add_argument("--formula", help="a sum of latents by number, such as 'z3 - z5 + 0.5*z8'")
     what.add_argument("--vicinity", type=float, metavar="SCALE", help="latents around each, 0 the latent itself")
@@ -227,7 +227,7 @@ def parser() -> Parser:
     sub.add_argument(
         "--strength", type=float, help="how far to go each way, above 0 (default: the direction's safe range)"
     )
-    sub.add_argument("--steps", type=int, default=7, help="how many strengths, a column each, at least 2 (default 7)")
+    sub.add_argument("--steps", type=int, help="how many strengths, at least 2 (default 7, of a film 25)")
 
     sub = verb("invert", "Find latents that make given samples.", "a .png with pairs, or .npz")
     sub.add_argument("files", nargs="*", metavar="IMAGE", help="image files (default: held-out samples)")

@@ -35,7 +35,7 @@ from latentkit.render import save_png
 from latentkit.strengths import sweep_film, sweep_sheet
 from latentkit.verbs.latents import check_numbers, numbered
 from latentkit.verbs.measures import known_attributes
-from latentkit.verbs.output import FILMS, generated, is_film, write_samples
+from latentkit.verbs.output import FILMS, generated, is_film, steps_of, write_samples
 from latentkit.verbs.sums import around, calculated
 from latentkit.views import classes_of
 
@@ -61,7 +61,8 @@ def edit(arguments: argparse.Namespace) -> dict[str, Any]:
     """Move latents along a direction, add and subtract them, or look around them."""
     checkpoint, out = opened(arguments, (".png", ".npz", *FILMS))
     count = count_of(arguments.n, "-n") if arguments.of is None else len(arguments.of)
-    steps = count_of(arguments.steps, "--steps", least=2)  # one step would be the most extreme of all
+    wanted = steps_of(arguments, out, still=7, film=25)
+    steps = count_of(wanted, "--steps", least=2)  # one step would be the most extreme of all
     check_memory(checkpoint, count * steps, "-n times --steps", samples=True)
     numbers = tuple(range(count)) if arguments.of is None else tuple(arguments.of)
     check_numbers(checkpoint, numbers, "--of", held_out=arguments.held_out)

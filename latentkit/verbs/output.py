@@ -15,7 +15,7 @@ from latentkit.protocols import Generator
 from latentkit.render import samples_sheet, save_png
 from latentkit.sampling.generate import generate
 
-__all__ = ["FILMS", "generated", "is_film", "write_samples"]
+__all__ = ["FILMS", "generated", "is_film", "steps_of", "write_samples"]
 
 #: What a film can end in.
 FILMS = (".gif", ".webp", ".avif", ".apng", ".mp4")
@@ -24,6 +24,12 @@ FILMS = (".gif", ".webp", ".avif", ".apng", ".mp4")
 def is_film(out: Path) -> bool:
     """Return whether a file is a film by its name."""
     return out.suffix.lower() in FILMS
+
+
+def steps_of(arguments: argparse.Namespace, out: Path, *, still: int, film: int) -> int:
+    """Return what `--steps` asks for, or what is usual for a picture or a film."""
+    usual = film if is_film(out) else still
+    return usual if arguments.steps is None else arguments.steps
 
 
 def generated(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Namespace) -> Tensor:

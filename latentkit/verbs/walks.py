@@ -26,7 +26,7 @@ from latentkit.limits import (
 from latentkit.render import samples_sheet, save_png
 from latentkit.verbs.curves import KEYS, MAPPED, TWO, Keys, check_pace, curve_of, keys_of, paced
 from latentkit.verbs.latents import numbered
-from latentkit.verbs.output import FILMS, generated, is_film, write_samples
+from latentkit.verbs.output import FILMS, generated, is_film, steps_of, write_samples
 from latentkit.views import class_index, classes_of
 from latentkit.views import curve_of as curve_facts
 from latentkit.walks import bake_off, class_tour
@@ -38,7 +38,7 @@ def interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Go from one latent to another, or along any curve."""
     checkpoint, out = opened(arguments, (".png", ".npz", *FILMS))
     film = is_film(out)
-    steps = count_of(arguments.steps, "--steps", most=MOST_FRAMES if film else None)
+    steps = count_of(steps_of(arguments, out, still=9, film=60), "--steps", most=MOST_FRAMES if film else None)
     fps = as_number(arguments.fps, "--fps", least=0.0, most=FASTEST, open_least=True)
     others = [name for name in ("classes", "grid", "compare") if getattr(arguments, name)]
     if len(others) > 1:
