@@ -164,6 +164,7 @@ def _pulled_parts(prior: Joint, rows: Tensor, level: Tensor) -> Tensor:
         torch.ones_like(level) if isinstance(part, Sphere | OneHot) else part.typicality(z)
         for part, z in zip((prior.first, prior.second), parts, strict=True)
     ]
+    high = level if prior.alike else high
     even = high.sqrt()
     needs = [torch.where(other >= even, high / other, even).clamp(max=0.95) for other in reversed(typical)]
     pulled = torch.cat(

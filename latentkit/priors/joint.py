@@ -50,6 +50,11 @@ class Joint:
         """Return the two parts (..., D1) and (..., D2) of latents (..., D)."""
         return z[..., : self.first.dim], z[..., self.first.dim :]
 
+    @property
+    def alike(self) -> bool:
+        """Whether one part's draws are all equally typical, as a sphere's and classes are, so that the other decides."""
+        return isinstance(self.first, _ALIKE) or isinstance(self.second, _ALIKE)
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log density (N,) float64 of latents (N, D), with a gradient if they need one."""
         first, second = self.parts(followed_latents(z, self.dim))
@@ -66,7 +71,7 @@ class Joint:
         """
         first, second = self.parts(as_latents(z, self.dim))
         product = self.first.typicality(first) * self.second.typicality(second)
-        if isinstance(self.first, _ALIKE) or isinstance(self.second, _ALIKE):
+        if self.alike:
             return product
         return product - torch.xlogy(product, product)
 
