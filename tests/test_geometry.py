@@ -229,3 +229,28 @@ def test_a_polyline_goes_straight_through_its_points(draw):
     assert line.steps(5).equal(points)
     torch.testing.assert_close(line(0.125)[0], (points[0] + points[1]) / 2)
     torch.testing.assert_close(line(0.9375)[0], 0.25 * points[3] + 0.75 * points[4])
+
+
+def test_attention_has_derivatives_of_derivatives():
+    from torch.nn.functional import scaled_dot_product_attention as attention
+
+    generator = lk.wrap(lambda z: attention(*[z.unflatten(1, (1, 3, 2))] * 3).flatten(1), lk.Normal(6))
+    z = generator.prior.sample(2, seed=0)
+    step = 1e-6 * torch.eye(6, dtype=torch.float64)
+    wanted = [(generator(row + step) - generator(row - step)).T / 2e-6 for row in z.double()]
+    torch.testing.assert_close(lk.jacobian(generator, z), torch.stack(wanted).float(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_derivative_without_derivatives_is_named():
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            return 2 * z
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, slope):
+            return 2 * slope
+
+    with pytest.raises(ArgumentError, match="have none themselves"):
+        lk.jacobian(lk.wrap(Once.apply, lk.Normal(2)), torch.zeros(1, 2))

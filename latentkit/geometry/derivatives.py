@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latentkit.checks import as_count, as_latents, as_number
 from latentkit.errors import ArgumentError
@@ -177,7 +178,9 @@ def _derivatives(generator: Generator, latents: Tensor, along: Tensor) -> Tensor
     product with a direction v, by u, is J v. Torch's forward mode does the same, but must be compiled first.
     """
     z = latents.clone().requires_grad_()
-    samples = check_rows(generator(z), len(z), "the generator")
+    # Torch's fused attention has a derivative, which has none itself; the plain one has all.
+    with sdpa_kernel(SDPBackend.MATH):
+        samples = check_rows(generator(z), len(z), "the generator")
     u = torch.zeros_like(samples).requires_grad_()
     found = None
     if samples.requires_grad:
@@ -187,4 +190,11 @@ def _derivatives(generator: Generator, latents: Tensor, along: Tensor) -> Tensor
             "the generator's samples do not depend on its latents by torch operations that keep gradients; "
             "it may run under torch.no_grad, detach, or leave torch on the way"
         )
-    return torch.autograd.grad(found, u, along)[0].detach()
+    try:
+        twice = torch.autograd.grad(found, u, along)[0]
+    except RuntimeError as error:
+        raise ArgumentError(
+            "the derivatives of this generator have none themselves, by which its geometry is measured; a continuous "
+            "flow's are of that kind, for example"
+        ) from error
+    return twice.detach()
