@@ -11,8 +11,17 @@ from latentkit.exports import lazy
 __version__ = "0.1.0"
 
 _HOMES = {
-    "priors": ("Empirical", "Joint", "Normal", "OneHot", "Prior", "Sphere", "Uniform"),
-    "protocols": ("ConditionalGenerator", "Critic", "Encoder", "Generator", "wrap"),
+    "priors": ("Empirical", "Joint", "Normal", "OneHot", "Prior", "Sphere", "Tied", "Uniform"),
+    "protocols": (
+        "ConditionalGenerator",
+        "Critic",
+        "Encoder",
+        "Generator",
+        "Inspection",
+        "Output",
+        "inspect_generator",
+        "wrap",
+    ),
     "images": ("read_images",),
     "curves": (
         "AnchorGrid",
@@ -140,7 +149,41 @@ _HOMES = {
     "bundled": ("BUNDLED",),
     "checkpoint": ("Checkpoint", "load"),
     "conditional": ("Blend", "blend", "condition", "marginal"),
-    "adapters": ("StyleGAN", "load_stylegan", "read_weights"),
+    "adapters": (
+        "BigGAN",
+        "ExportedNetwork",
+        "FlowGenerator",
+        "HubSnapshot",
+        "ImageAutoencoder",
+        "NoiseView",
+        "ONNXModel",
+        "PromptView",
+        "PythaeModel",
+        "StyleGAN",
+        "ZooGAN",
+        "as_critic",
+        "from_autoencoder",
+        "from_biggan",
+        "from_flow",
+        "from_gan_zoo",
+        "from_pipeline",
+        "from_pythae",
+        "hub_snapshot",
+        "import_model",
+        "load_autoencoder",
+        "load_biggan",
+        "load_dcgan",
+        "load_exported",
+        "load_gan_zoo",
+        "load_module",
+        "load_onnx",
+        "load_pythae",
+        "load_reference",
+        "load_stylegan",
+        "load_torchscript",
+        "over_prompts",
+        "read_weights",
+    ),
     "animation": ("Animation", "Replay", "animate", "best_format", "from_frames", "replay"),
     "captions": ("captions_of",),
     "strengths": ("sweep_film", "sweep_sheet"),
@@ -150,14 +193,45 @@ _HOMES = {
     "journeys": ("Journey", "journey"),
     "reports": ("report",),
     "errors": ("CostError", "LatentkitError", "OffPriorWarning"),
+    "series": ("pictured",),
 }
 __all__ = ["__version__", *sorted(name for names in _HOMES.values() for name in names)]
 
 __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 if TYPE_CHECKING:
+    from latentkit.adapters import BigGAN as BigGAN
+    from latentkit.adapters import ExportedNetwork as ExportedNetwork
+    from latentkit.adapters import FlowGenerator as FlowGenerator
+    from latentkit.adapters import HubSnapshot as HubSnapshot
+    from latentkit.adapters import ImageAutoencoder as ImageAutoencoder
+    from latentkit.adapters import NoiseView as NoiseView
+    from latentkit.adapters import ONNXModel as ONNXModel
+    from latentkit.adapters import PromptView as PromptView
+    from latentkit.adapters import PythaeModel as PythaeModel
     from latentkit.adapters import StyleGAN as StyleGAN
+    from latentkit.adapters import ZooGAN as ZooGAN
+    from latentkit.adapters import as_critic as as_critic
+    from latentkit.adapters import from_autoencoder as from_autoencoder
+    from latentkit.adapters import from_biggan as from_biggan
+    from latentkit.adapters import from_flow as from_flow
+    from latentkit.adapters import from_gan_zoo as from_gan_zoo
+    from latentkit.adapters import from_pipeline as from_pipeline
+    from latentkit.adapters import from_pythae as from_pythae
+    from latentkit.adapters import hub_snapshot as hub_snapshot
+    from latentkit.adapters import import_model as import_model
+    from latentkit.adapters import load_autoencoder as load_autoencoder
+    from latentkit.adapters import load_biggan as load_biggan
+    from latentkit.adapters import load_dcgan as load_dcgan
+    from latentkit.adapters import load_exported as load_exported
+    from latentkit.adapters import load_gan_zoo as load_gan_zoo
+    from latentkit.adapters import load_module as load_module
+    from latentkit.adapters import load_onnx as load_onnx
+    from latentkit.adapters import load_pythae as load_pythae
+    from latentkit.adapters import load_reference as load_reference
     from latentkit.adapters import load_stylegan as load_stylegan
+    from latentkit.adapters import load_torchscript as load_torchscript
+    from latentkit.adapters import over_prompts as over_prompts
     from latentkit.adapters import read_weights as read_weights
     from latentkit.animation import Animation as Animation
     from latentkit.animation import Replay as Replay
@@ -298,6 +372,7 @@ if TYPE_CHECKING:
     from latentkit.priors import OneHot as OneHot
     from latentkit.priors import Prior as Prior
     from latentkit.priors import Sphere as Sphere
+    from latentkit.priors import Tied as Tied
     from latentkit.priors import Uniform as Uniform
     from latentkit.projection import PlacedCurve as PlacedCurve
     from latentkit.projection import Projection as Projection
@@ -310,6 +385,9 @@ if TYPE_CHECKING:
     from latentkit.protocols import Critic as Critic
     from latentkit.protocols import Encoder as Encoder
     from latentkit.protocols import Generator as Generator
+    from latentkit.protocols import Inspection as Inspection
+    from latentkit.protocols import Output as Output
+    from latentkit.protocols import inspect_generator as inspect_generator
     from latentkit.protocols import wrap as wrap
     from latentkit.quality import Islands as Islands
     from latentkit.quality import QualityMap as QualityMap
@@ -346,6 +424,7 @@ if TYPE_CHECKING:
     from latentkit.sampling.transport import transport as transport
     from latentkit.sampling.truncate import truncate as truncate
     from latentkit.sampling.truncate import truncated_sample as truncated_sample
+    from latentkit.series import pictured as pictured
     from latentkit.smoothing import Smoothed as Smoothed
     from latentkit.smoothing import smoothed as smoothed
     from latentkit.strengths import sweep_film as sweep_film

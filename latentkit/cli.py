@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with limited_threads(_threads(arguments.threads)):
             from latentkit import verbs
 
-            _finish(getattr(verbs, arguments.verb)(arguments), arguments.json)
+            name = "import_file" if arguments.verb == "import" else str(arguments.verb)  # import is Python's own
+            _finish(getattr(verbs, name)(arguments), arguments.json)
 
     return guarded("latentkit", run, interrupted=lambda: "nothing half-written was left")
 

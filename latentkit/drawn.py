@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from latentkit.adapters.importing import REFERENCE, load_reference
 from latentkit.checkpoint import Checkpoint, load
 from latentkit.checks import as_number, as_seed
 from latentkit.console import watched
@@ -19,7 +20,7 @@ from latentkit.quality.chart import GRAPH_LIMIT
 from latentkit.sampling.truncate import truncated_sample
 from latentkit.views import viewed
 
-__all__ = ["best_of", "draw", "map_of", "opened", "shows"]
+__all__ = ["best_of", "draw", "loaded", "map_of", "opened", "shows"]
 
 
 def opened(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
@@ -32,7 +33,12 @@ def opened(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple
 
     as_seed(arguments.seed)
     count_of(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
-    return viewed(load(arguments.checkpoint), arguments.label, str(arguments.checkpoint)), out
+    return viewed(loaded(arguments.checkpoint), arguments.label, str(arguments.checkpoint)), out
+
+
+def loaded(name: str) -> Checkpoint:
+    """Return the checkpoint of a folder or a bundled name, or what a reference that `import` wrote refers to."""
+    return load_reference(name) if (Path(name) / REFERENCE).is_file() else load(name)
 
 
 def shows(arguments: argparse.Namespace) -> bool:

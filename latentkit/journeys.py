@@ -12,7 +12,6 @@ from torch import Tensor
 from latentkit.animation import Animation, from_frames
 from latentkit.checks import as_count
 from latentkit.curves import Curve
-from latentkit.errors import ShapeError
 from latentkit.planes import ground_of
 from latentkit.projection import Features, Projection
 from latentkit.protocols import Critic, Generator
@@ -22,6 +21,7 @@ from latentkit.render import samples_sheet, to_rgb
 from latentkit.routes import Route, route, ways_between
 from latentkit.sampling.generate import generate
 from latentkit.scatter import Stage, plane_limits
+from latentkit.series import as_images
 from latentkit.style import GROUND, MUTED, SCALE, drawing, figure_rgb
 from latentkit.walks.panels import held, inks_of, lines, now_line, point_windows, spoken, windows
 
@@ -210,20 +210,19 @@ def journey(
     latents = torch.stack([curve.steps(steps, closed=False) for curve in curves.values()])
     parts = list(scored_samples(generator, critic, latents.flatten(0, 1), batch_size=batch_size))
     samples = torch.cat([batch for batch, _ in parts])
-    if samples.ndim != 4 and samples.shape[1:] != (2,):
-        raise ShapeError(f"a journey shows images (C, H, W) or points (2,), got samples {tuple(samples.shape[1:])}")
+    shown = as_images(samples)
     probability = quality.calibration.probability(torch.cat([logits for _, logits in parts]))
     shape = (len(curves), steps)
     return Journey(
         names=tuple(curves),
         latents=latents,
-        samples=samples.reshape(*shape, *samples.shape[1:]),
+        samples=shown.reshape(*shape, *shown.shape[1:]),
         probability=probability.reshape(shape),
         places=ground.places(latents.flatten(0, 1), samples).reshape(*shape, 2),
         points=ground.points,
         values=quality.probability,
         axes=ground.axes,
-        backdrop=None if samples.ndim == 4 or ground.kind == "samples" else _samples_of(quality, generator, batch_size),
+        backdrop=None if shown.ndim == 4 or ground.kind == "samples" else _samples_of(quality, generator, batch_size),
         threshold=way.threshold,
         note=way.note,
     )

@@ -9,6 +9,7 @@ from latentkit.checks import as_count
 from latentkit.console import machine_memory
 from latentkit.errors import ArgumentError
 from latentkit.render import LEAST_CELL, enlargement
+from latentkit.series import CELL, FRAME, sample_kind
 
 __all__ = [
     "MOST_AT_A_TIME",
@@ -56,25 +57,34 @@ def check_memory(checkpoint: Checkpoint, count: int, option: str, *, samples: bo
         )
 
 
-def check_drawable(checkpoint: Checkpoint) -> bool:
-    """Return whether the samples are images rather than points, or refuse to draw them."""
+def check_drawable(checkpoint: Checkpoint) -> str:
+    """Return what the samples are ("image", "point", "row" or "series"), or refuse to draw them."""
     shape = tuple(checkpoint.holdout.shape[1:])
-    images = len(shape) == 3 and shape[0] in (1, 3)
-    if not images and shape != (2,):
+    kind = sample_kind(shape)
+    if kind is None:
         raise ArgumentError(
-            f"images (1, H, W) or (3, H, W) and points (2,) can be drawn, not samples of shape {shape}; "
-            "where --out takes .npz, write that"
+            "images (1, H, W) or (3, H, W), points (2,), series (T,) or (C, T) and rows (F,) can be drawn, not "
+            f"samples of shape {shape}; where --out takes .npz, write that"
         )
-    return images
+    return kind
+
+
+def _cell(checkpoint: Checkpoint, kind: str, least: int, otherwise: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height in pixels of a sample's picture, an image's longer side being at least `least`."""
+    if kind != "image":
+        return otherwise
+    height, width = checkpoint.holdout.shape[2:]
+    scale = enlargement((height, width), least)
+    return width * scale, height * scale
 
 
 def check_sheet(checkpoint: Checkpoint, out: Path, count: int) -> None:
     """Refuse a sheet of so many images that no program would open it."""
-    if out.suffix.lower() == ".npz" or not check_drawable(checkpoint):
+    kind = "" if out.suffix.lower() == ".npz" else check_drawable(checkpoint)
+    if kind not in ("image", "series"):  # points and rows are one picture of one size
         return
-    height, width = checkpoint.holdout.shape[2:]
-    scale = enlargement((height, width), LEAST_CELL)
-    each = (height * scale + 2) * (width * scale + 2)
+    width, height = _cell(checkpoint, kind, LEAST_CELL, CELL)
+    each = (height + 2) * (width + 2)
     if count * each > MOST_PIXELS:
         raise ArgumentError(
             f"a sheet of {count:,} images would have {count * each:,} pixels, and most programs open no more than "
@@ -84,13 +94,14 @@ def check_sheet(checkpoint: Checkpoint, out: Path, count: int) -> None:
 
 def check_frame(checkpoint: Checkpoint, columns: int, rows: int) -> None:
     """Refuse a film of points at several places, and frames larger than a GIF or a screen can show."""
-    if not check_drawable(checkpoint):
+    kind = check_drawable(checkpoint)
+    if kind == "point":
         if columns * rows > 1:
             raise ArgumentError("--grid shows images side by side; points are filmed along one loop, so leave it out")
         return
-    height, width = checkpoint.holdout.shape[2:]
-    scale = enlargement((height, width), LEAST_SIDE if columns * rows == 1 else LEAST_CELL)
-    across, down = columns * (width * scale + 2) - 2, rows * (height * scale + 2) - 2
+    alone = columns * rows == 1
+    width, height = _cell(checkpoint, kind, LEAST_SIDE if alone else LEAST_CELL, FRAME if alone else CELL)
+    across, down = columns * (width + 2) - 2, rows * (height + 2) - 2
     if across * down > MOST_FRAME_PIXELS or max(across, down) > MOST_FRAME_SIDE:
         raise ArgumentError(
             f"--grid {columns}x{rows} makes frames of {across:,}x{down:,} pixels, too large for a film "

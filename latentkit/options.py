@@ -5,7 +5,7 @@ import textwrap
 from latentkit import __version__
 from latentkit.console import Parser
 
-__all__ = ["CURVES", "EASES", "ENCODERS", "LOSSES", "METHODS", "MORE", "SEARCHES", "parser"]
+__all__ = ["CURVES", "EASES", "ENCODERS", "KINDS", "LOSSES", "METHODS", "MORE", "SEARCHES", "parser"]
 
 _EPILOG = """\
 a checkpoint is a folder that latentkit-train wrote:
@@ -34,6 +34,18 @@ CURVES = (
     "circle",
     "orbit",
     "random",
+)
+KINDS = (
+    "autoencoder",
+    "biggan",
+    "dcgan",
+    "exported",
+    "gan-zoo",
+    "onnx",
+    "pythae",
+    "pytorch",
+    "stylegan",
+    "torchscript",
 )
 FILMS = ".gif, .webp, .avif, .apng, .mp4"
 EASES = ("none", "smooth", "smoother", "in", "out", "in-out")
@@ -93,6 +105,11 @@ MORE = {
         "samples jump; --class keeps to one.",
         "animate runs/digits --out walk.gif --keys 8 --grid 6x3",
     ),
+    "import": (
+        "Networks that latentkit has become ordinary checkpoints; of all others a reference to the file is written, "
+        "with its SHA-256, which every verb takes too. Nothing in a file is run, only the code that --factory names.",
+        "import stylegan ffhq.pkl --out runs/ffhq --view w --psi 0.7",
+    ),
     "replay": (
         "The file holds the latents, and what its frames were: the frames are made again and compared, bit for bit. "
         "Nothing in the file is run.",
@@ -115,10 +132,17 @@ def parser() -> Parser:
     command.add_argument("--version", action="version", version=f"latentkit {__version__}")
     verbs = command.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    def verb(name: str, about: str, out: str | None = None) -> Parser:
+    def bare(name: str, about: str) -> Parser:
+        """Add a verb that begins with no checkpoint."""
         text = textwrap.fill(f"{about} {MORE[name][0]}", 80)
         sub = verbs.add_parser(name, help=about, description=text, epilog=f"example:\n  latentkit {MORE[name][1]}")
         sub.set_defaults(verb=name)
+        sub.add_argument("--threads", type=int, help="processor threads (default: one a core; fewer if busy)")
+        sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        return sub
+
+    def verb(name: str, about: str, out: str | None = None) -> Parser:
+        sub = bare(name, about)
         sub.add_argument(
             "checkpoint", metavar="CHECKPOINT", help="the folder of a trained model, or a bundled one's name"
         )
@@ -132,8 +156,6 @@ def parser() -> Parser:
                 help="only this class of a conditional model, by name or number (default: all classes, equally often)",
             )
             sub.add_argument("--batch-size", type=int, default=64, help="latents at a time (default 64)")
-        sub.add_argument("--threads", type=int, help="processor threads (default: one a core; fewer if busy)")
-        sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
         return sub
 
     def best(sub: Parser) -> None:
@@ -286,18 +308,31 @@ def parser() -> Parser:
     sub.add_argument("--fps", type=float, default=25.0, help="frames a second, at most 50 (default 25)")
     best(sub)
 
-    sub = verbs.add_parser(
-        "replay",
-        help="Make a film again from what is in its file.",
-        description=textwrap.fill(f"Make a film again from what is in its file. {MORE['replay'][0]}", 80),
-        epilog=f"example:\n  latentkit {MORE['replay'][1]}",
-    )
-    sub.set_defaults(verb="replay")
+    sub = bare("replay", "Make a film again from what is in its file.")
     sub.add_argument("film", metavar="FILM", help="a film that latentkit wrote")
     sub.add_argument("--checkpoint", metavar="CHECKPOINT", help="what made it (default: the bundled one, if it did)")
     sub.add_argument("--out", metavar="FILE", help=f"write the film that was made again ({FILMS})")
-    sub.add_argument("--threads", type=int, help="processor threads (default: one a core; fewer if busy)")
-    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    sub = bare("import", "Make a checkpoint of somebody else's generator.")
+    sub.add_argument("kind", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    sub.add_argument("source", metavar="SOURCE", help="the file, or for some kinds the folder")
+    sub.add_argument("--out", required=True, metavar="DIR", help="the checkpoint's folder")
+    sub.add_argument("--real", metavar="PATH", help="real samples to keep beside it: a folder of images, or an array")
+    sub.add_argument("--latent-dim", type=int, metavar="D", help="size of a latent, where the file does not say it")
+    sub.add_argument("--latent-shape", type=int, nargs="+", metavar="N", help="of one latent, such as 100 1 1")
+    sub.add_argument("--prior", choices=("normal", "uniform", "sphere"), help="of the latents (default normal)")
+    sub.add_argument("--classes", nargs="+", metavar="NAME", help="names of a conditional model's classes")
+    sub.add_argument("--critic", metavar="FILE", help="its critic, a file of the same kind")
+    sub.add_argument("--factory", metavar="FILE.py:NAME", help="the code that makes the network (pytorch); it is run")
+    sub.add_argument("--part", metavar="NAME", help="which part of the file holds the weights")
+    sub.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of its output (default: found out)")
+    sub.add_argument("--channels-last", action="store_true", help="its images are (H, W, C)")
+    sub.add_argument("--key", help="which part of its output the samples are")
+    sub.add_argument("--view", help="of a StyleGAN z, w or wplus; of a BigGAN classes or embedding")
+    sub.add_argument("--psi", type=float, help="truncation of a StyleGAN's view")
+    sub.add_argument("--truncation", type=float, help="of a BigGAN")
+    sub.add_argument("--class", dest="label", metavar="NAME", help="class of a StyleGAN's views w and wplus")
+    sub.add_argument("--size", type=int, help="side of an autoencoder's images")
 
     sub = verb("report", "Write one page with everything, and its pictures.", "the report's folder")
     sub.add_argument("-n", type=int, default=None, help="how many samples to map (default 4000 images, 10000 points)")

@@ -1,6 +1,7 @@
 """Samples to pictures: RGB arrays of uint8, sheets of them, scatter frames, and PNG files.
 
-Images are (N, C, H, W) floats in [-1, 1] with one or three channels; points are (N, 2).
+Images are (N, C, H, W) floats in [-1, 1] with one or three channels; points are (N, 2); series over time (N, T) or
+(N, C, T), and rows of a table (N, F), are drawn by `latentkit.series`.
 """
 
 import io
@@ -18,6 +19,7 @@ from latentkit.checks import as_count, require_finite
 from latentkit.errors import ArgumentError, OutputError, ShapeError
 from latentkit.files import check_target, write_bytes
 from latentkit.scatter import POINTS_SIDE, as_points, moving_point, points_rgb
+from latentkit.series import CELL, FRAME, limits_of, pictures, sample_kind, table
 
 __all__ = [
     "LEAST_CELL",
@@ -28,6 +30,7 @@ __all__ = [
     "save_png",
     "sheet",
     "thumbnails",
+    "tiles",
     "to_rgb",
     "upscale",
 ]
@@ -37,17 +40,20 @@ Pixels = NDArray[np.uint8]
 #: Images on a sheet are enlarged until their longer side has so many pixels.
 LEAST_CELL = 64
 
+#: White pixels on either side of a waveform or of bars on a sheet.
+MARGIN = 4
+
 
 def _drawable(samples: Any, name: str = "samples") -> Tensor:
-    """Return samples if they are floats that can be drawn, images or points."""
+    """Return samples if they are floats that can be drawn: images, points, series or rows."""
     if not isinstance(samples, Tensor):
         samples = torch.as_tensor(np.asarray(samples))
     shape = tuple(samples.shape)
-    images = samples.ndim == 4 and shape[1] in (1, 3) and min(shape[2:]) > 0
-    if not images and not (samples.ndim == 2 and shape[1] == 2):
+    if samples.ndim < 2 or sample_kind(shape[1:]) is None:
         hint = "; for one image pass x[None]" if samples.ndim == 3 and shape[0] in (1, 3) else ""
         raise ShapeError(
-            f"{name} that can be drawn are images (N, 1, H, W) or (N, 3, H, W), or points (N, 2), got {shape}{hint}"
+            f"{name} that can be drawn are images (N, 1, H, W) or (N, 3, H, W), or points (N, 2), or series (N, T) or "
+            f"(N, C, T), or rows (N, F), got {shape}{hint}"
         )
     if not samples.is_floating_point():
         raise ShapeError(f"{name} must be floats (images in [-1, 1]), got {samples.dtype}; bytes are x / 127.5 - 1")
@@ -57,10 +63,10 @@ def _drawable(samples: Any, name: str = "samples") -> Tensor:
 def to_rgb(samples: Tensor) -> Pixels:
     """Return images (N, C, H, W), floats in [-1, 1], as pixels (N, H, W, 3): x * 127.5 + 127.5.
 
-    Halves are rounded to even; what lies outside of [-1, 1] is clipped.
+    Halves are rounded to even; what lies outside of [-1, 1] is clipped. Series and rows become their pictures.
 
     Raises:
-        ShapeError: if the samples are no images of 1 or 3 channels, or not floats.
+        ShapeError: if the samples are no images of 1 or 3 channels, series or rows, or not floats.
         NonFiniteError: if one holds NaN or infinity.
 
     Examples:
@@ -68,8 +74,11 @@ def to_rgb(samples: Tensor) -> Pixels:
         [0, 128, 255]
     """
     samples = _drawable(samples)
-    if samples.ndim != 4:
+    kind = sample_kind(samples.shape[1:])
+    if kind == "point":
         raise ShapeError(f"images must be (N, 1, H, W) or (N, 3, H, W), got {tuple(samples.shape)}")
+    if kind != "image":
+        return pictures(samples)
     grey = (samples.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(grey.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy())
 
@@ -112,24 +121,59 @@ def enlargement(sides: Sequence[int], least: int) -> int:
 
 
 def samples_sheet(samples: Tensor, *, columns: int | None = None, scale: int | None = None) -> Pixels:
-    """Return one picture of samples: a sheet of images (N, C, H, W), or a scatter of points (N, 2).
+    """Return one picture of samples: a sheet of images or waveforms, a scatter of points, or a table of rows.
 
     Args:
-        samples: at least one.
-        columns: images a row; by default about as many as rows.
-        scale: by default what makes an image at least 64 pixels high or wide.
+        samples: at least one; images (N, C, H, W), points (N, 2), series (N, T) or (N, C, T), or rows (N, F).
+        columns: images or waveforms a row; by default about as many as rows.
+        scale: by default what makes an image at least 64 pixels high or wide; a waveform has 160x80 times this.
     """
     samples = _drawable(samples)
     if len(samples) == 0:
         raise ShapeError("there must be at least one sample to draw, got none")
-    if samples.ndim == 2:
+    kind = sample_kind(samples.shape[1:])
+    if kind == "point":
         return points_rgb(samples, size=POINTS_SIDE * (scale or 1))
-    return sheet(to_rgb(samples), columns, scale=scale or enlargement(samples.shape[2:], LEAST_CELL))
+    if kind == "row":
+        return table(samples, scale=scale or 1)
+    return sheet(tiles(samples, scale), columns)
+
+
+def tiles(samples: Tensor, scale: int | None = None, *, limits: Tensor | None = None) -> Pixels:
+    """Return one picture a sample (N, H, W, 3), as sheets show them: images enlarged, waveforms, or bars.
+
+    Args:
+        samples: images (N, C, H, W), series (N, T) or (N, C, T), or rows (N, F).
+        scale: as in `samples_sheet`.
+        limits: the vertical scale of series and rows, see `latentkit.series.limits_of`; by default of these samples.
+
+    Raises:
+        ShapeError: if they are none of these: points of the plane have no picture each.
+        NonFiniteError: if one holds NaN or infinity.
+    """
+    samples = _drawable(samples)
+    kind = sample_kind(samples.shape[1:])
+    if kind == "point":
+        raise ShapeError("points of the plane have no picture each, only one of all together")
+    if kind != "image":
+        width, height = _times(CELL, 1 if scale is None else scale)
+        drawn = pictures(samples, size=(width - 2 * MARGIN, height), limits=limits)
+        return np.pad(drawn, ((0, 0), (0, 0), (MARGIN, MARGIN), (0, 0)), constant_values=255)
+    return upscale(to_rgb(samples), enlargement(samples.shape[2:], LEAST_CELL) if scale is None else scale)
 
 
 def thumbnails(samples: Tensor, side: int) -> Pixels:
-    """Return images (N, C, H, W) as small squares (N, side, side, 3), averaged, on black if not square."""
+    """Return samples as small squares (N, side, side, 3): images averaged, on black if not square, or waveforms, bars.
+
+    Raises:
+        ShapeError: if they are no images, series or rows: points of the plane have no picture each.
+    """
     samples, side = _drawable(samples), as_count(side, "side")
+    kind = sample_kind(samples.shape[1:])
+    if kind == "point":
+        raise ShapeError("points of the plane have no picture each, only one of all together")
+    if kind != "image":
+        return pictures(samples, size=(side, side))
     small = np.empty((len(samples), side, side, 3), dtype=np.uint8)
     height, width = samples.shape[2:]
     longest = max(height, width)
@@ -191,22 +235,34 @@ def _save(image: Pixels, path: str | os.PathLike[str], suffixes: tuple[str, ...]
     return write_bytes(target, buffer.getvalue())
 
 
+def _times(size: tuple[int, int], scale: int) -> tuple[int, int]:
+    scale = as_count(scale, "scale")
+    return size[0] * scale, size[1] * scale
+
+
 def render_samples(
     samples: Tensor, *, scale: int = 1, backdrop: Tensor | None = None, closed: bool = False
 ) -> Iterator[Pixels]:
-    """Return one frame (H, W, 3) a sample: an image itself, or a point that moves over fixed axes.
+    """Return one frame (H, W, 3) a sample: an image itself, a point that moves over fixed axes, a waveform, or bars.
 
     Args:
-        samples: images (N, C, H, W), or points (N, 2) in the order in which they are passed through.
-        scale: images are this many times as large; frames of points have 320 pixels times this a side.
-        backdrop: (M, 2), for points: what they move over, usually random samples.
+        samples: images (N, C, H, W), series (N, T) or (N, C, T), rows (N, F), or points (N, 2) in the order in which
+            they are passed through.
+        scale: images are this many times as large; frames of points have 320 pixels times this a side, those of series
+            and rows 320x160 times this.
+        backdrop: (M, *S) other samples, usually random ones: what points move over, and what fixes the vertical scale
+            of series and rows; by default the samples do that.
         closed: for points: the first follows on the last, so its trail shows the last.
 
     Raises:
-        ShapeError: if the samples are neither images nor points.
+        ShapeError: if the samples can't be drawn.
         NonFiniteError: if a sample holds NaN or infinity.
     """
     samples, scale = _drawable(samples), as_count(scale, "scale")
+    kind = sample_kind(samples.shape[1:])
+    if kind in ("series", "row") and len(samples):
+        limits, size = limits_of(samples if backdrop is None else backdrop), _times(FRAME, scale)
+        return (pictures(sample[None], size=size, limits=limits)[0] for sample in samples)
     if samples.ndim == 4:
         return (upscale(to_rgb(sample[None])[0], scale) for sample in samples)
     points = as_points(samples, "points")

@@ -13,6 +13,7 @@ from latentkit.edits import Sweep
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.render import LEAST_CELL, enlargement, samples_sheet
 from latentkit.scatter import POINTS_SIDE, Stage, plane_limits
+from latentkit.series import as_images, sample_kind
 from latentkit.strips import Line, strips
 from latentkit.style import ACCENT, GROUND, MUTED, SCALE, drawing, figure_rgb
 
@@ -68,12 +69,13 @@ def sweep_film(sweep: Sweep, *, fps: float = 16.0, columns: int | None = None, s
         ArgumentError: if there is one strength only, or a number is out of range.
     """
     fps = as_number(fps, "fps", least=0.0, open_least=True)
-    points, count = _are_points(sweep), len(sweep.strengths)
+    points, count, samples = _are_points(sweep), len(sweep.strengths), sweep.samples
     if count < 2:
         raise ArgumentError(f"a film needs at least 2 strengths, got {count}; give sweep more of them")
     if not points:
         columns = min(len(sweep.samples), 8) if columns is None else as_count(columns, "columns")
-        sides = sweep.samples.shape[-2:]
+        samples = as_images(sweep.samples.flatten(0, 1)).unflatten(0, sweep.samples.shape[:2])
+        sides = samples.shape[-2:]
         if scale is None:
             across = sides[1] * min(columns, len(sweep.samples))
             scale = max(enlargement(sides, LEAST_CELL), -(-LEAST_WIDTH // across))
@@ -90,18 +92,19 @@ def sweep_film(sweep: Sweep, *, fps: float = 16.0, columns: int | None = None, s
             yield from _moving(sweep, order)
             return
         for a in order:
-            yield samples_sheet(sweep.samples[:, a], columns=columns, scale=scale)
+            yield samples_sheet(samples[:, a], columns=columns, scale=scale)
 
     return from_frames(frames, count=len(order), fps=fps, captions=captions)
 
 
 def _are_points(sweep: Sweep) -> bool:
-    shape = tuple(sweep.samples.shape[2:])
-    if shape == (2,):
-        return True
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise ShapeError(f"a sweep is drawn of images (1 or 3, H, W) or points (2,), got samples {shape}")
-    return False
+    kind = sample_kind(sweep.samples.shape[2:])
+    if kind is None:
+        raise ShapeError(
+            f"a sweep is drawn of images (1 or 3, H, W), points (2,), series or rows, got samples "
+            f"{tuple(sweep.samples.shape[2:])}"
+        )
+    return kind == "point"
 
 
 def _signed(strength: float) -> str:

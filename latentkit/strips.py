@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentkit.captions import captioned
-from latentkit.checks import as_count
 from latentkit.errors import ShapeError
-from latentkit.render import LEAST_CELL, enlargement, samples_sheet
+from latentkit.render import sheet, tiles
+from latentkit.series import sample_kind
 from latentkit.style import DPI, GROUND, INK, drawing, figure_rgb
 
 __all__ = ["Line", "strips"]
@@ -46,10 +46,10 @@ def strips(
     title: str = "",
     scale: int | None = None,
 ) -> Image:
-    """Draw rows of images as one picture (H, W, 3), each beside its name, under and above lines of texts.
+    """Draw rows of samples as one picture (H, W, 3), each beside its name, under and above lines of texts.
 
     Args:
-        samples: (R, C, *S), images (1 or 3, H, W) as floats in [-1, 1]; NaN where a place stays empty.
+        samples: (R, C, *S), images (1 or 3, H, W) as floats in [-1, 1], series or rows; NaN where a place stays empty.
         rows: names of the R rows, or none.
         above: lines above the images, one text a column each.
         below: lines below them.
@@ -61,18 +61,19 @@ def strips(
             columns.
     """
     shape = tuple(samples.shape)
-    if len(shape) != 5 or shape[2] not in (1, 3) or not samples.numel():
-        raise ShapeError(f"rows of images are (R, C, 1 or 3, H, W), got {shape}")
+    if len(shape) < 3 or sample_kind(shape[2:]) in (None, "point") or not samples.numel():
+        raise ShapeError(f"rows of samples are (R, C, *S), of images, series or rows of a table, got {shape}")
     if rows and len(rows) != shape[0]:
         raise ShapeError(f"{shape[0]} rows need as many names or none, got {len(rows)}")
     for line in (*above, *below):
         if len(line.texts) != shape[1]:
             raise ShapeError(f"{shape[1]} columns need as many texts, got {len(line.texts)} of {line.name!r}")
-    scale = enlargement(shape[3:], LEAST_CELL) if scale is None else as_count(scale, "scale")
-    images = samples_sheet(samples.flatten(0, 1).nan_to_num(nan=1.0), columns=shape[1], scale=scale)
+    cells = tiles(samples.flatten(0, 1).nan_to_num(), scale)
+    cells[samples.flatten(0, 1).flatten(1).isnan().all(1).numpy()] = 255
+    images = sheet(cells, shape[1], gap=GAP)
     names = [*rows, *(line.name for line in (*above, *below))]
     margin = round(min(MARGIN + LETTER * max(map(len, names)), WIDEST)) if names else 0
-    height, width = shape[3] * scale, shape[4] * scale
+    height, width = cells.shape[1:3]
     centres = [r * (height + GAP) + height / 2 for r in range(len(rows))]
     left = _written([(margin - 8, y, name, False) for y, name in zip(centres, rows, strict=True)], margin, len(images))
     parts = [np.concatenate([left, images], 1)]

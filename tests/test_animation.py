@@ -352,7 +352,18 @@ def test_animate_refuses_what_it_cannot_film():
         with pytest.raises(ArgumentError):
             animate(GREY, lk.tour(z, prior=PRIOR), **bad)
     with pytest.raises(ShapeError, match=r"points \(N, 2\)"):
-        animate(lk.wrap(lambda z: z, PRIOR), z)
+        animate(lk.wrap(lambda z: z.reshape(-1, 4, 1, 1), PRIOR), z)
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_series_and_rows_are_filmed_on_one_scale(together):
+    """A frame shows the same sample in the same way whatever else is filmed."""
+    generator = lk.wrap(lambda z: z.repeat(1, 10), PRIOR)
+    z = PRIOR.sample(2 * together, seed=0)
+    curves = [lk.lerp(z[2 * k], z[2 * k + 1]) for k in range(together)]
+    film, again = animate(generator, curves, frames=5), animate(generator, curves, frames=9)
+    assert (list(film.pictures())[2] == list(again.pictures())[4]).all()
+    assert len({frame.tobytes() for frame in film.pictures()}) == 5
 
 
 def test_a_curve_without_a_prior_is_taken():

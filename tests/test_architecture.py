@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import latentkit
+import latentkit.adapters
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,13 +64,19 @@ HEAVY = {
     "matplotlib",
     "numba",
     "ray",
+    "huggingface_hub",
+    "onnx",
+    "onnxruntime",
     "pynndescent",
+    "pythae",
+    "pytorch_pretrained_biggan",
     "safetensors",
     "scipy",
     "sklearn",
     "threadpoolctl",
     "tqdm",
     "umap",
+    "zuko",
 }
 MODULES = sorted(path for package in ("latentkit", "trainers") for path in (ROOT / package).rglob("*.py"))
 
@@ -198,9 +205,12 @@ def test_public_names_are_public_at_home():
 
 
 def test_type_checkers_see_the_same_names():
-    block = next(node for node in tree_of(ROOT / "latentkit" / "__init__.py").body if is_type_checking(node))
-    seen = {alias.asname: f"{node.module}" for node in block.body for alias in node.names}
-    assert seen == {name: f"latentkit.{home}" for home, names in latentkit._HOMES.items() for name in names}
+    # Of the adapters the top takes the names, and they take them from their own modules.
+    for package in (latentkit, latentkit.adapters):
+        block = next(node for node in tree_of(Path(package.__file__)).body if is_type_checking(node))
+        seen = {alias.asname: f"{node.module}" for node in block.body for alias in node.names}
+        homes = package._HOMES.items()
+        assert seen == {name: f"{package.__name__}.{home}" for home, names in homes for name in names}
 
 
 def test_version_is_a_literal():

@@ -189,5 +189,13 @@ def test_points_are_asked_for():
     for measure in (attributes.horizontal, attributes.vertical, attributes.radius, attributes.angle):
         with pytest.raises(ShapeError, match=r"points \(N, 2\), got \(4, 3\)"):
             measure(torch.zeros(4, 3))
-    with pytest.raises(ArgumentError, match=r"images \(N, C, H, W\) or points \(N, 2\), got \(4, 3\)"):
-        attributes.attributes_of(torch.zeros(4, 3))
+    with pytest.raises(ArgumentError, match=r"or rows \(N, F\), got \(4,\)"):
+        attributes.attributes_of(torch.zeros(4))
+
+
+def test_a_series_has_a_level_a_loudness_and_a_roughness():
+    x = torch.tensor([[3.0, -3.0, 3.0, -3.0], [2.0, 2.0, 2.0, 2.0]])
+    wanted = {"level": [0.0, 2.0], "loudness": [3.0, 2.0], "roughness": [6.0, 0.0]}
+    for samples in (x, x[:, None], x[:, None].expand(-1, 3, -1)):
+        found = {name: measure(samples).tolist() for name, measure in attributes.attributes_of(samples).items()}
+        assert found == wanted

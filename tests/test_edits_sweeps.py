@@ -149,9 +149,11 @@ def test_points_are_filmed_on_one_stage():
 
 
 def test_what_cannot_be_drawn_is_said():
-    rows = sweep(lk.wrap(lambda z: z, PRIOR), axis(), PRIOR.sample(2, seed=0), [0.0, 1.0])
+    rows = sweep(
+        lk.wrap(lambda z: z.repeat(1, 4).reshape(len(z), 4, -1, 1), PRIOR), axis(), PRIOR.sample(2, seed=0), [0.0, 1.0]
+    )
     for draw in (sweep_sheet, sweep_film):
-        with pytest.raises(ShapeError, match=r"images .* or points"):
+        with pytest.raises(ShapeError, match=r"images .* points"):
             draw(rows)
     with pytest.raises(ArgumentError, match="at least 2 strengths"):
         sweep_film(images_of([1.0]))

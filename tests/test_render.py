@@ -48,7 +48,7 @@ def test_a_batch_is_a_stack_of_singles_in_any_float(dtype):
     assert (together == np.concatenate([to_rgb(image[None]) for image in images])).all()
 
 
-@pytest.mark.parametrize("shape", [(4, 2, 8, 8), (4, 4, 8, 8), (3, 8, 8), (8,), (4, 3), (2, 3, 4, 8, 8), (4, 1, 0, 8)])
+@pytest.mark.parametrize("shape", [(4, 2, 8, 8), (4, 4, 8, 8), (3, 8, 8), (8,), (4, 0), (2, 3, 4, 8, 8), (4, 1, 0, 8)])
 def test_what_cannot_be_drawn_is_refused_with_what_can(shape):
     with pytest.raises(ShapeError, match=r"\(N, 3, H, W\), or points \(N, 2\)"):
         samples_sheet(torch.zeros(shape))

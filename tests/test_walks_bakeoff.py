@@ -180,9 +180,9 @@ def test_images_move_side_by_side(extra, tmp_path):
 
 
 def test_what_cannot_be_drawn_is_refused():
-    generator = lk.wrap(lambda z: z.repeat(1, 3), PLANE)
+    generator = lk.wrap(lambda z: z.repeat(1, 4).reshape(-1, 4, 2, 1), PLANE)
     found = bake_off(generator, A, B, steps=4)
-    with pytest.raises(ShapeError, match=r"images \(C, H, W\) or points \(2,\), got samples \(6,\)"):
+    with pytest.raises(ShapeError, match=r"images \(C, H, W\) or points \(2,\), got samples \(4, 2, 1\)"):
         found.film(generator)
     with pytest.raises(ArgumentError, match="frames"):
         bake_off(IDENTITY, A, B, steps=4).film(IDENTITY, frames=1)

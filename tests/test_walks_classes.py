@@ -230,6 +230,7 @@ def test_bad_calls_say_what_was_wanted(between, draw):
         (lambda: class_walk(between, z, "close", z, 0), LabelError, "label must be one of near, far, beyond"),
         (lambda: class_walk(between, z[:1], 0, z, 1), ShapeError, r"the first latent must be \(2,\)"),
         (lambda: class_walk(between, z, 0, z * math.nan, 1), NonFiniteError, "the second latent"),
+        (lambda: class_tour(lk.wrap(lambda z: z, lk.Normal(2)), z, [0, 1]), ArgumentError, r"blend\(model\)"),
         (lambda: class_tour(between, z, [0]), CurveError, "an open tour needs at least 2 classes, got 1"),
         (lambda: class_tour(between, z, []), CurveError, "at least 2 classes, got 0"),
         (lambda: class_tour(between, z, [0, 1], closed=True), CurveError, "at least 3 classes, got 2"),

@@ -10,8 +10,9 @@ from torch import Tensor
 from latentkit.checks import as_count, require_finite
 from latentkit.errors import ArgumentError
 from latentkit.protocols import Generator
-from latentkit.render import LEAST_CELL, enlargement, render_samples, samples_sheet
+from latentkit.render import LEAST_CELL, enlargement, render_samples, sheet, tiles
 from latentkit.sampling.generate import generate, stream
+from latentkit.series import limits_of, sample_kind
 
 __all__ = ["BACKDROP", "LEAST_SIDE", "Scene"]
 
@@ -29,7 +30,8 @@ class Scene:
     """Latents (T, N, D) of N curves and how they are filmed; `Scene.of` makes it, with one frame as a trial.
 
     Attributes: `generator`; `latents`; `scale` of images or points; `columns` of a sheet, None to choose;
-    `batch_size`; `closed`, the first frame follows on the last; `backdrop` (M, 2) of points, None for images;
+    `batch_size`; `closed`, the first frame follows on the last; `backdrop` (M, *S) of points, series and rows, None for
+    images;
     `size`, (W, H) of a frame in pixels.
     """
 
@@ -63,14 +65,15 @@ class Scene:
         batch_size = as_count(batch_size, "batch_size")
         first = require_finite(generate(generator, latents[0], batch_size=batch_size), "a sample of frame 0")
         backdrop, together = None, latents.shape[1]
-        if first.ndim == 2 and first.shape[1] == 2:
-            if together > 1:
-                raise ArgumentError(f"points are filmed along one curve, got {together}; images along several")
+        kind = sample_kind(first.shape[1:])
+        if kind == "point" and together > 1:
+            raise ArgumentError(f"points are filmed along one curve, got {together}; images along several")
+        if kind in ("point", "row", "series"):  # what a point moves over, or what fixes the scale of waveforms and bars
             backdrop = generate(generator, generator.prior.sample(BACKDROP, seed=0), batch_size=batch_size)
             scale = 1 if scale is None else scale
         elif scale is None:
             least = LEAST_SIDE if together == 1 else LEAST_CELL
-            scale = enlargement(first.shape[2:], least) if first.ndim == 4 and first.numel() else 1
+            scale = enlargement(first.shape[2:], least) if kind == "image" else 1
         scale = as_count(scale, "scale")
         columns = None if columns is None else as_count(columns, "columns")
         picture = next(_pictures(first, scale, columns, backdrop, closed))
@@ -80,7 +83,7 @@ class Scene:
     def film(self) -> Iterator[Frame]:
         """Yield the frames (H, W, 3), batch by batch."""
         latents, batch_size = self.latents, self.batch_size
-        if self.backdrop is not None:  # two numbers a sample: the whole way is needed for the axes and the trail
+        if self.backdrop is not None and self.backdrop.shape[1:] == (2,):  # the whole way is needed for the trail
             points = generate(self.generator, latents[:, 0], batch_size=batch_size)
             yield from _pictures(points, self.scale, self.columns, self.backdrop, self.closed)
             return
@@ -92,14 +95,16 @@ class Scene:
             require_finite(samples, f"the samples of frames {done} to {done + made - 1}")
             done += made
             for one in samples.split(together):
-                yield from _pictures(one, self.scale, self.columns, None, self.closed)
+                yield from _pictures(one, self.scale, self.columns, self.backdrop, self.closed)
 
 
 def _pictures(
     samples: Tensor, scale: int, columns: int | None, backdrop: Tensor | None, closed: bool
 ) -> Iterator[Frame]:
     """Yield one frame a sample, or of several images one frame with all of them."""
-    if samples.ndim == 4 and len(samples) > 1:
-        yield samples_sheet(samples, columns=columns, scale=scale)
+    kind = sample_kind(samples.shape[1:])
+    if len(samples) > 1 and kind != "point":
+        limits = None if kind == "image" or backdrop is None else limits_of(backdrop)
+        yield sheet(tiles(samples, scale, limits=limits), columns)
         return
     yield from render_samples(samples, scale=scale, backdrop=backdrop, closed=closed)

@@ -7,6 +7,7 @@ from torch import Tensor
 from latentkit.attributes.colours import greenness, saturation, warmth
 from latentkit.attributes.intensity import brightness, contrast, sharpness, symmetry
 from latentkit.attributes.points import angle, horizontal, radius, vertical
+from latentkit.attributes.series import level, loudness, roughness
 from latentkit.attributes.shapes import area, height, slant, stroke_width, width
 from latentkit.errors import ArgumentError
 
@@ -28,19 +29,25 @@ _IMAGES: dict[str, Attribute] = {
 }
 _COLOURS: dict[str, Attribute] = {"warmth": warmth, "greenness": greenness, "saturation": saturation}
 _POINTS: dict[str, Attribute] = {"horizontal": horizontal, "vertical": vertical, "radius": radius, "angle": angle}
+_SERIES: dict[str, Attribute] = {"level": level, "loudness": loudness, "roughness": roughness}
 
 
 def attributes_of(samples: Tensor) -> dict[str, Attribute]:
     """Return the attributes that can be measured on such samples, by name.
 
     Those of light and shape for images (N, C, H, W), those of colour as well where C is 3, and those of points for
-    points (N, 2).
+    points (N, 2); else those of series (N, T) or (N, C, T), which also serve rows (N, F).
 
     Raises:
-        ArgumentError: if the samples are neither images (N, C, H, W) nor points (N, 2).
+        ArgumentError: if the samples are none of these.
     """
     if samples.ndim == 4:
         return {**_IMAGES, **_COLOURS} if samples.shape[1] == 3 else dict(_IMAGES)
     if samples.ndim == 2 and samples.shape[1] == 2:
         return dict(_POINTS)
-    raise ArgumentError(f"attributes are measured on images (N, C, H, W) or points (N, 2), got {tuple(samples.shape)}")
+    if samples.ndim in (2, 3):
+        return dict(_SERIES)
+    raise ArgumentError(
+        "attributes are measured on images (N, C, H, W), points (N, 2), series (N, T) or (N, C, T), or rows (N, F), "
+        f"got {tuple(samples.shape)}"
+    )

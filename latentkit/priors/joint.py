@@ -52,7 +52,7 @@ class Joint:
 
     @property
     def alike(self) -> bool:
-        """Whether one part's draws are all equally typical, as a sphere's and classes are, so that the other decides."""
+        """Whether one part's draws are all equally typical, as a sphere's and classes are, so the other decides."""
         return isinstance(self.first, _ALIKE) or isinstance(self.second, _ALIKE)
 
     def log_prob(self, z: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from latentkit.verbs.about import info
 from latentkit.verbs.edits import edit
+from latentkit.verbs.importing import import_file
 from latentkit.verbs.inversion import invert_samples as invert
 from latentkit.verbs.manifold import quality, route, tide
 from latentkit.verbs.pages import project, replay, report
@@ -11,6 +12,7 @@ from latentkit.verbs.walks import animate, interpolate
 __all__ = [
     "animate",
     "edit",
+    "import_file",
     "info",
     "interpolate",
     "invert",

@@ -27,6 +27,7 @@ from latentkit.inversion import (
 from latentkit.limits import check_memory, check_sheet, count_of
 from latentkit.protocols import Encoder
 from latentkit.render import samples_sheet, save_png
+from latentkit.series import sample_kind
 from latentkit.verbs.latents import check_numbers
 from latentkit.views import classes_of
 
@@ -128,7 +129,7 @@ def _write(found: Inversion, wanted: Tensor, out: Path) -> None:
                 typicality=found.typicality.numpy(),
             )
         return
-    if wanted.ndim != 4:
+    if sample_kind(wanted.shape[1:]) not in ("image", "series"):
         save_png(samples_sheet(torch.cat([wanted, found.samples])), out)
         return
     across = min(len(wanted), ACROSS)

@@ -84,7 +84,7 @@ def _coverage(checkpoint: Checkpoint, scored: QualityMap, threshold: float) -> d
 
 def _plane(checkpoint: Checkpoint, scored: QualityMap, arguments: argparse.Namespace) -> Projection | None:
     """Lay the map's samples out in the plane, unless they or their latents are points of it."""
-    if not check_drawable(checkpoint) or scored.prior.dim == 2:
+    if check_drawable(checkpoint) == "point" or scored.prior.dim == 2:
         return None
     return lay_out(generated(checkpoint, scored.latents, arguments), "umap", seed=arguments.seed)
 

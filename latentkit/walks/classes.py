@@ -9,12 +9,13 @@ from torch import Tensor
 from latentkit.checks import as_latents, as_vector
 from latentkit.conditional import Blend
 from latentkit.curves import Curve, loop, tour
-from latentkit.errors import CurveError, ShapeError
+from latentkit.errors import ArgumentError, CurveError, ShapeError
+from latentkit.protocols import Generator
 
 __all__ = ["class_tour", "class_walk"]
 
 
-def class_walk(blend: Blend, z_a: Tensor, label_a: str | int, z_b: Tensor, label_b: str | int) -> Curve:
+def class_walk(blend: Generator, z_a: Tensor, label_a: str | int, z_b: Tensor, label_b: str | int) -> Curve:
     """Return the curve from one latent in one class to another in another.
 
     The latents go as with `interpolate`, on their prior, or stand still where both are equal; the class weights go
@@ -30,6 +31,7 @@ def class_walk(blend: Blend, z_a: Tensor, label_a: str | int, z_b: Tensor, label
 
     Raises:
         ShapeError: if a latent is not (D,).
+        ArgumentError: if the generator is none that `blend` made.
         LabelError: if a class is not known.
         CurveError: if both ends are equal, or their latents opposite.
 
@@ -43,12 +45,13 @@ def class_walk(blend: Blend, z_a: Tensor, label_a: str | int, z_b: Tensor, label
         >>> between(class_walk(between, z, "near", z, "far").steps(5)).flatten().tolist()
         [0.5, 2.5, 4.5, 6.5, 8.5]
     """
-    dim = blend.module.prior.dim
+    between = _blended(blend)
+    dim = between.module.prior.dim
     ends = torch.stack([as_vector(z_a, dim, "the first latent"), as_vector(z_b, dim, "the second latent")])
-    return replace(tour(blend.latents(ends, [label_a, label_b]), prior=blend.prior), kind="class walk")
+    return replace(tour(between.latents(ends, [label_a, label_b]), prior=blend.prior), kind="class walk")
 
 
-def class_tour(blend: Blend, z: Tensor, labels: Sequence[str | int], *, closed: bool = False) -> Curve:
+def class_tour(blend: Generator, z: Tensor, labels: Sequence[str | int], *, closed: bool = False) -> Curve:
     """Return the curve through several classes in order, each reached exactly at its keyframe.
 
     Args:
@@ -59,18 +62,29 @@ def class_tour(blend: Blend, z: Tensor, labels: Sequence[str | int], *, closed: 
 
     Raises:
         ShapeError: if the latents are not (D,) or one a class.
+        ArgumentError: if the generator is none that `blend` made.
         LabelError: if a class is not known.
         CurveError: if there are too few classes, or two neighbours are equal.
     """
+    between = _blended(blend)
     labels, least = list(labels), 3 if closed else 2
     if len(labels) < least:
         raise CurveError(
             f"{'a closed' if closed else 'an open'} tour needs at least {least} classes, got {len(labels)}"
         )
     if isinstance(z, Tensor) and z.ndim == 1:
-        z = as_vector(z, blend.module.prior.dim, "the latent").expand(len(labels), -1)
-    keys = as_latents(z, blend.module.prior.dim)
+        z = as_vector(z, between.module.prior.dim, "the latent").expand(len(labels), -1)
+    keys = as_latents(z, between.module.prior.dim)
     if len(keys) != len(labels):
         raise ShapeError(f"a tour of {len(labels)} classes takes one latent (D,) or as many, got {len(keys)}")
     through = loop if closed else tour
-    return replace(through(blend.latents(keys, labels), prior=blend.prior), kind="class tour")
+    return replace(through(between.latents(keys, labels), prior=between.prior), kind="class tour")
+
+
+def _blended(generator: Generator) -> Blend:
+    if not isinstance(generator, Blend):
+        raise ArgumentError(
+            f"a walk between classes needs a generator between classes, got {type(generator).__name__}; make one of "
+            "a conditional generator or checkpoint with blend(model)"
+        )
+    return generator

@@ -17,6 +17,7 @@ from latentkit.protocols import Generator
 from latentkit.render import to_rgb
 from latentkit.sampling.generate import generate, stream
 from latentkit.scatter import as_points
+from latentkit.series import pictured, sample_kind
 from latentkit.style import MUTED, drawing
 from latentkit.walks.panels import held, lines, now_line, point_windows, sized_stage, spoken, windows
 
@@ -65,10 +66,13 @@ def side_by_side(
     durations = held(frames, fps)
     latents = torch.stack([curve.steps(frames, closed=False) for curve in curves], 1)
     first = require_finite(generate(generator, latents[0], batch_size=batch_size), "a sample of frame 0")
+    if sample_kind(first.shape[1:]) in ("series", "row"):
+        generator = pictured(generator)
+        first = generate(generator, latents[0], batch_size=batch_size)
     when, known = np.linspace(0.0, 1.0, frames), values.double().numpy()
     now = np.stack([np.interp(when, np.linspace(0.0, 1.0, known.shape[1]), some) for some in known])
     about = _About(tuple(names), known, label, threshold)
-    if first.ndim == 4 and first.shape[1] in (1, 3):
+    if sample_kind(first.shape[1:]) == "image":
         sides = first.shape[2], first.shape[3]
 
         def film() -> Iterator[Frame]:

@@ -10,7 +10,6 @@ from torch import Tensor
 from latentkit.animation import BACKDROP
 from latentkit.checks import as_count
 from latentkit.curves import Curve
-from latentkit.errors import ShapeError
 from latentkit.protocols import Generator
 from latentkit.sampling.generate import generate
 from latentkit.scatter import as_points
@@ -57,8 +56,6 @@ def pictured(
     columns = as_count(columns, "columns", least=2)
     first = generate(generator, curves[0].steps(1), batch_size=1)
     points = first.shape[1:] == (2,)
-    if not points and (first.ndim != 4 or first.shape[1] not in (1, 3)):
-        raise ShapeError(f"a picture shows images (C, H, W) or points (2,), got samples {tuple(first.shape[1:])}")
     latents = torch.stack([curve.steps(PLACES if points else columns, closed=False) for curve in curves])
     made = generate(generator, latents.flatten(0, 1), batch_size=batch_size).unflatten(0, latents.shape[:2])
     if not points:
