@@ -20,6 +20,7 @@ from latentkit.manifest import check_place, parse_json, read_manifest, read_part
 from latentkit.nets import NETWORKS, build
 from latentkit.priors import Prior, prior_from_dict, prior_to_dict
 from latentkit.protocols import ConditionalGenerator, Critic, Encoder, Generator, Wrapped, wrap
+from latentkit.shown import Written
 
 __all__ = ["Checkpoint", "load"]
 
@@ -27,7 +28,7 @@ _ROLES = ("generator", "critic", "encoder")
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
+class Checkpoint(Written):
     """A generator with its critic, held-out real samples, and how they were made.
 
     Args:

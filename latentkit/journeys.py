@@ -22,6 +22,7 @@ from latentkit.routes import Route, route, ways_between
 from latentkit.sampling.generate import generate
 from latentkit.scatter import Stage, plane_limits
 from latentkit.series import as_images
+from latentkit.shown import Pictured
 from latentkit.style import GROUND, MUTED, SCALE, drawing, figure_rgb
 from latentkit.walks.panels import held, inks_of, lines, now_line, point_windows, spoken, windows
 
@@ -43,7 +44,7 @@ INKS = inks_of(NAMES)
 
 
 @dataclass(frozen=True, eq=False)
-class Journey:
+class Journey(Pictured):
     """The route between two latents and the curves that ignore the map, at T even times each.
 
     Attributes: `names` (C,) of the curves, "route" first, then "prior-matched" and "lerp" as far as they exist;

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module imports from the rows above its own, and from its own package.
 LAYERS = [
-    ["errors", "exports", "tables"],
+    ["errors", "exports", "shown", "tables"],
     ["checks", "console", "bundled"],
     ["files", "streams", "images", "archives"],
     ["folders"],
@@ -42,7 +42,7 @@ LAYERS = [
     ["strips"],
     ["strengths", "walks"],
     ["tides", "journeys"],
-    ["reports"],
+    ["reports", "notebooks"],
     ["limits", "views"],
     ["drawn"],
     ["verbs"],

@@ -17,6 +17,7 @@ from latentkit.captions import CAPTION_HEIGHT, STRIP_HEIGHT, captioned, stripped
 from latentkit.checks import as_count, as_number
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.files import check_target, writing
+from latentkit.shown import Written
 
 __all__ = ["FASTEST", "Animation", "from_frames", "speed"]
 
@@ -27,7 +28,7 @@ FASTEST = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class Animation:
+class Animation(Written):
     """A film whose frames are made when they are asked for, so that its length costs no memory.
 
     Args:

@@ -16,6 +16,7 @@ from latentkit.checks import floating, one_of, require_finite
 from latentkit.errors import ShapeError
 from latentkit.protocols import Critic
 from latentkit.roc import auc_with_error
+from latentkit.shown import Pictured
 
 __all__ = ["FEWEST", "Calibration", "calibrate", "calibrate_logits"]
 
@@ -31,7 +32,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(Pictured):
     """How a critic's logits turn into probabilities, and whether they are worth it.
 
     All figures are cross-validated on held-out real and as many generated samples.

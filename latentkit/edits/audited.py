@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from latentkit.directions import Audit, Direction
+from latentkit.shown import Written
 from latentkit.tables import aligned, markdown
 
 __all__ = ["Audited", "verdict"]
@@ -16,7 +17,7 @@ DRAGGED = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class Audited:
+class Audited(Written):
     """Directions with their audits, and the cross-effect matrix: what moving along each does to each attribute.
 
     A step is one standard deviation of the latents' coordinates; an effect is the mean change of an attribute per step,
@@ -51,13 +52,14 @@ class Audited:
 
     def table(self) -> str:
         """Return the audit as text: a row a direction, the cross-effect matrix first, then a line about each."""
-        return "\n".join([aligned(self._cells()), "", *self.verdicts])
+        return "\n".join([aligned(self.cells()), "", *self.verdicts])
 
     def markdown(self) -> str:
         """Return the table in Markdown, without the lines below it."""
-        return markdown(self._cells())
+        return markdown(self.cells())
 
-    def _cells(self) -> list[list[str]]:
+    def cells(self) -> list[list[str]]:
+        """Return the table's texts, its head first."""
         head = ["direction", *self.attributes, "x random", "leakage", "AUC", "accuracy", "stability", "safe strengths"]
         rows = []
         for k, (direction, audit) in enumerate(zip(self.directions, self.audits, strict=True)):

@@ -12,12 +12,13 @@ from latentkit.edits.ranges import probability_of, safe_strengths
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.protocols import Critic, Generator
 from latentkit.sampling.generate import stream
+from latentkit.shown import Pictured
 
 __all__ = ["Sweep", "sweep"]
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Pictured):
     """N latents moved along a direction by A strengths each.
 
     Attributes: `name` of the direction; `strengths` (A,) float64, in the latents' units, in the order in which they

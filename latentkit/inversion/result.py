@@ -8,6 +8,7 @@ from torch import Tensor
 from latentkit.inversion.starts import Setup
 from latentkit.protocols import place_of
 from latentkit.sampling.generate import generate
+from latentkit.shown import Pictured
 
 __all__ = ["Inversion", "assembled"]
 
@@ -16,7 +17,7 @@ _FOUND = 1e-3  # of the unit of the loss: below it all starts count as having fo
 
 
 @dataclass(frozen=True, eq=False)
-class Inversion:
+class Inversion(Pictured):
     """Samples with the latents that were found for them.
 
     Attributes: `latents` (N, D), the best of each sample; `samples` (N, *S), what the generator makes of

@@ -14,6 +14,7 @@ from latentkit.projection.faith import faithfulness, sampled
 from latentkit.projection.linear import Linear
 from latentkit.projection.placing import PlacedCurve, placed, reach_of, torn_steps
 from latentkit.projection.search import NearestRows
+from latentkit.shown import Pictured
 
 __all__ = ["JUDGED", "NAMES", "NOISE", "Projection", "rows_of"]
 
@@ -49,7 +50,7 @@ def rows_of(features: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Projection:
+class Projection(Pictured):
     """Rows laid out in the plane.
 
     Attributes: `points` (N, 2) float32; `features` (N, F), the rows; `method`; `seed`; `trustworthiness`, at most 1,

@@ -17,6 +17,7 @@ from latentkit.quality.chart import GRAPH_LIMIT, NUMBERS, Chart, chosen, places_
 from latentkit.quality.islands import Islands, apportion, find_islands
 from latentkit.quality.scoring import scored_samples
 from latentkit.quality.stored import write_map
+from latentkit.shown import Pictured
 
 __all__ = ["QualityMap"]
 
@@ -28,7 +29,7 @@ REAL_BELOW = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class QualityMap:
+class QualityMap(Pictured):
     """Latents with their calibrated scores.
 
     A map of draws holds their numbers, not the latents: some 40 bytes a latent in any dimension.

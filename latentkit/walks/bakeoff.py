@@ -18,6 +18,7 @@ from latentkit.projection import Features
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import QualityMap
 from latentkit.routes import WAYS, CurveQuality, along, ends_of, missing, ways_between
+from latentkit.shown import Written
 from latentkit.tables import aligned, markdown
 from latentkit.walks.sidebyside import side_by_side
 from latentkit.walks.still import pictured
@@ -29,7 +30,7 @@ SAME = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class BakeOff:
+class BakeOff(Written):
     """Curves between the same two ends, and what samples are like along each.
 
     Attributes: `names` (C,); `curves` (C,), None for one that cannot be made; `rows` (C,), their figures, whose notes
@@ -59,12 +60,12 @@ class BakeOff:
 
     def table(self) -> str:
         """Return the figures as aligned text, and below them what is to be known of each curve."""
-        return "\n".join([aligned(self._cells()), *self._notes("{}: {}")])
+        return "\n".join([aligned(self.cells()), *self._notes("{}: {}")])
 
     def markdown(self) -> str:
         """Return the figures as a Markdown table, and below it what is to be known of each curve."""
         notes = self._notes("- {}: {}")
-        return "\n".join([markdown(self._cells()), *([""] if notes else []), *notes])
+        return "\n".join([markdown(self.cells()), *([""] if notes else []), *notes])
 
     def film(self, generator: Generator, *, frames: int = 90, fps: float = 25.0, batch_size: int = 64) -> Animation:
         """Film all curves at once: images side by side, or points on one stage over random samples.
@@ -111,7 +112,8 @@ class BakeOff:
             "threshold": self.threshold if self.judged else None,
         }
 
-    def _cells(self) -> list[tuple[str, ...]]:
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the table's texts, its head first."""
         columns = {
             "mean probability": "mean_probability",
             "least": "least_probability",
