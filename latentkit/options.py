@@ -336,4 +336,6 @@ def parser() -> Parser:
 
     sub = verb("report", "Write one page with everything, and its pictures.", "the report's folder")
     sub.add_argument("-n", type=int, default=None, help="how many samples to map (default 4000 images, 10000 points)")
+    sub.add_argument("--single-file", action="store_true", help="all in one page, for sending it")
+    sub.add_argument("--timings", action="store_true", help="say how long each chapter took")
     return command

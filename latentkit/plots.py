@@ -44,13 +44,29 @@ def distinct_colours(count: int) -> list[str]:
 
 
 def lines_picture(
-    x: Array, lines: Mapping[str, Array], *, x_label: str, y_label: str, top: float | None = None
+    x: Array,
+    lines: Mapping[str, Array],
+    *,
+    x_label: str,
+    y_label: str,
+    top: float | None = None,
+    inks: Mapping[str, str] | None = None,
 ) -> Image:
-    """Draw lines (T,) over x (T,) as (H, W, 3); `top` fixes the vertical axis to [0, top]."""
+    """Draw lines (T,) over x (T,) as (H, W, 3).
+
+    Args:
+        x: (T,).
+        lines: (T,) each, by name.
+        x_label: what the horizontal axis is.
+        y_label: what the vertical axis is.
+        top: fixes the vertical axis to [0, top].
+        inks: the colour of each line, by name, where it has one elsewhere; by default the house's in turn.
+    """
+    inks = dict(zip(lines, distinct_colours(len(lines)), strict=True)) if inks is None else inks
     with drawing():
         figure, axes = new_axes(640, 400, x=x_label, y=y_label)
-        for (name, y), colour in zip(lines.items(), COLOURS, strict=False):
-            axes.plot(x, y, color=colour, label=name)
+        for name, y in lines.items():
+            axes.plot(x, y, color=inks[name], label=name)
         if top is not None:
             axes.set_ylim(0.0, top)
         axes.legend()

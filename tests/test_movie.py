@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from latentkit.conditional import marginal
-from latentkit.errors import ArgumentError
 from latentkit.encoders.gif import gif_info
+from latentkit.errors import ArgumentError
 from latentkit.priors import Empirical, Normal
 from latentkit.protocols import wrap
 from trainers import Data, GANConfig, GLOConfig, Movie, VAEConfig, digits, ring, train_gan, train_glo, train_vae

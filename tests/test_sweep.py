@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import latentkit as lk
-from latentkit.errors import ArgumentError, DataError, OutputError
 from latentkit.encoders.gif import gif_info
+from latentkit.errors import ArgumentError, DataError, OutputError
 from trainers import Data, GANConfig, digits, ring
 from trainers.study import Row, Study
 from trainers.study_measures import measure, measure_real

@@ -12,6 +12,7 @@ from latentkit.animation import from_frames
 from latentkit.conditional import Marginal
 from latentkit.curves import loop
 from latentkit.render import LEAST_CELL, enlargement, save_png, sheet, to_rgb
+from latentkit.reports.media import save_film
 from latentkit.reports.page import Figure, Table
 from latentkit.reports.study import Study
 from latentkit.sampling.generate import generate, stream
@@ -20,9 +21,9 @@ from latentkit.scatter import points_rgb
 __all__ = ["drawn", "note", "points_by_class", "probabilities", "ranked", "walked"]
 
 COLUMNS = 8
-LOOPS = 6  # side by side in a film
+LOOPS = 4  # side by side in a film
 KEYS = 3  # latents that a loop visits
-FRAMES = 60
+FRAMES, FPS = 48, 16
 LEAST_FILMED = 32  # pixels: the page enlarges a film, and a file four times as large shows no more
 
 Pixels = NDArray[np.uint8]
@@ -174,17 +175,18 @@ def walked(study: Study, generator: Marginal, folder: Path) -> tuple[Figure, ...
     for name, rows, what, which in films:
         ways = [[loop(keys, prior=generator.prior).steps(FRAMES) for keys in row] for row in rows]
         latents = torch.stack([torch.stack(row, 1) for row in ways], 1)  # (T, rows, LOOPS, D + K)
-        film = from_frames(lambda z=latents: _frames(generator, z, study.batch_size), count=FRAMES, fps=20)
-        film.save(folder / f"walk-{name}.gif")
+        film = from_frames(lambda z=latents: _frames(generator, z, study.batch_size), count=FRAMES, fps=FPS)
+        best, gif = save_film(film, folder, f"walk-{name}", smooth=True)
         figures.append(
             Figure(
-                f"walk-{name}.gif",
+                best,
                 f"Film: {what[0].lower()}{what[1:-1]}",
                 what + _more(study, generator),
-                f"loops of {KEYS} keyframes ({which} of seed {study.seed}), prior-matched, {FRAMES} frames at 20 a "
+                f"loops of {KEYS} keyframes ({which} of seed {study.seed}), prior-matched, {FRAMES} frames at {FPS} a "
                 "second, each frame's class coordinates exchanged so that the class stays",
                 True,
                 study.shown,
+                gif=gif,
             )
         )
     return tuple(figures)

@@ -2,30 +2,31 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from latentkit.errors import ArgumentError
 from latentkit.geometry import local_geometry
 from latentkit.judges import Judged
 from latentkit.landscapes import described, islands_picture, landscape, passes
-from latentkit.planes import Ground, ground_of
+from latentkit.planes import Ground
 from latentkit.quality import Islands, QualityMap
 from latentkit.render import samples_sheet, save_png
 from latentkit.reports import classes, critic, ways
+from latentkit.reports.media import save_film
 from latentkit.reports.page import Chapter, Figure, Table
 from latentkit.reports.study import Study
+from latentkit.reports.terrain import FRAMES
 from latentkit.reports.verdict import believed
 from latentkit.scatter import plane_limits, points_rgb
-from latentkit.tides import shores, tide, tide_levels
+from latentkit.tides import tide
 
 __all__ = ["chapter"]
 
 #: Islands of the table and of the picture of representatives.
 LISTED = 12
 
-#: Frames of the tide; samples of a sheet of the best.
-FRAMES, BEST = 60, 32
+#: Samples of a sheet of the best.
+BEST = 32
 
 #: Derivatives that local geometry may take on each side: latents times their dimensions.
 DERIVATIVES = 1200
@@ -40,15 +41,15 @@ def chapter(study: Study, folder: Path) -> Chapter:
     by_class = classes.probabilities(study)
     tables = [critic.measures(found, judged), *([by_class] if by_class else [])]
     text = [_which(study, judged)] + [found.calibration.explanation] * (not judged.second)
-    if not study.believed:
+    terrain = study.terrain
+    if terrain is None:
         text.append("So no map is drawn: islands and routes by scores without signal would be made up.")
         return Chapter("manifold", "Manifold", tuple(text), tuple(figures), tuple(tables))
-    islands, how = _islands(study, found)
-    ground = ground_of(found, study.checkpoint.generator, study.plane, batch_size=study.batch_size)
+    islands, ground = terrain.islands, terrain.ground
     text += [
         f"A latent counts as good from the probability on that all but 5 % of the held-out real samples reach, "
         f"{found.threshold:.3f}. Two good latents are on one island if a chain of good samples leads from one to the "
-        f"other, each among the nearest of the next. {how}{islands.summary}"
+        f"other, each among the nearest of the next. {terrain.how}{islands.summary}"
     ]
     if len(islands) == 1:
         text[-1] += " As there is one island only, its best latents are those of the whole map (see Samples)."
@@ -57,9 +58,8 @@ def chapter(study: Study, folder: Path) -> Chapter:
         tables.append(_islands_table(study, found, islands))
         # A film that is not wide fills the place beside the last of an odd number of pictures.
         wide = len(figures) % 2 == 0
-        more, rows, note = ways.compared(study, found, judged, islands, ground, folder, wide=wide)
+        more, note = ways.routed(study, terrain, folder, wide=wide)
         figures += more
-        tables.append(rows)
         text.append(note)
     bent = _geometry(study, found)
     tables += [bent] if bent else []
@@ -80,24 +80,6 @@ def _which(study: Study, judged: Judged) -> str:
     if judged.explanation:
         return f"The scores are those of the checkpoint's own critic. {judged.explanation} {start}"
     return f"The scores are those of the checkpoint's own critic. {start}"
-
-
-def _islands(study: Study, found: QualityMap) -> tuple[Islands, str]:
-    """Return the islands that are shown, and why these: at the map's threshold, or where a higher tide parts them."""
-    islands = found.islands(labels=study.labels)
-    if len(islands) > 1:
-        return islands, ""
-    levels = tide_levels(found, FRAMES)
-    levels = levels[levels > found.threshold]
-    most = shores(found, levels).count if len(levels) else torch.zeros(1)
-    if int(most.max()) < 2:
-        return islands, "There is no probability at which they part into several islands. "
-    level = float(levels[most.argmax()])
-    whole = "hang together" if len(islands) else "are too scattered to form an island"
-    return found.islands(level, labels=study.labels), (
-        f"At {found.threshold:.3f} they {whole}; the islands shown are those at {level:.3f}, where the rising tide "
-        "parts them into the most. "
-    )
 
 
 def _names(study: Study) -> tuple[str, ...]:
@@ -139,14 +121,15 @@ def _map(
         )
     )
     film = tide(found, generator, judged.critic, plane=study.plane, islands=islands, frames=FRAMES, batch_size=size)
-    film.save(folder / "tide.gif")
+    best, gif = save_film(film, folder, "tide")
     figures.append(
         Figure(
-            "tide.gif",
+            best,
             "Film of the rising tide: the threshold rises, islands part and drown",
             "The tide: the threshold rises from the lowest probability to the highest. An island keeps its colour for "
             "as long as its best latent is dry; grey ones hang together with too few others.",
             f"{drawn}; {film.count} thresholds, half spread evenly over the probabilities, half over the latents",
+            gif=gif,
         )
     )
     if study.images and len(islands) > 1:

@@ -1,7 +1,6 @@
-"""The report's map: samples laid out in the plane, to be hovered over, and a walk across it."""
+"""The report's map: samples laid out in the plane, to be hovered over and chosen from, and a walk across it."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,11 +8,12 @@ from torch import Tensor
 
 from latentkit import plots
 from latentkit.animation import from_frames
-from latentkit.attributes import attributes_of
 from latentkit.curves import loop
 from latentkit.projection import Projection
 from latentkit.render import save_image, save_png, sheet, thumbnails, to_rgb
-from latentkit.reports.page import Chapter, Figure, MapData
+from latentkit.reports.mapdata import map_data
+from latentkit.reports.media import save_film
+from latentkit.reports.page import Chapter, Figure
 from latentkit.reports.study import Study
 from latentkit.sampling.generate import generate
 
@@ -25,18 +25,21 @@ FRAMES = 96
 KEYS = 6
 
 #: Frames of the walk's film for each of several classes.
-FRAMES_EACH = 12
+FRAMES_EACH = 10
 
 
 def chapter(study: Study, folder: Path) -> Chapter:
     """Lay the samples out in the plane."""
+    chosen = (
+        "Samples that are chosen, by a click, a box or the keyboard, are shown below the map with their latents: as a "
+        "list to copy, and as a file that NumPy loads."
+    )
+    curves = _about_curves(study)
     if study.plane is None:
-        return _points(study, folder)
+        text = ("The samples are points of the plane, so they need no projection.", chosen, *curves)
+        return Chapter("map", "Map", text, map=map_data(study))
     points = study.plane.points
-    text = [
-        f"UMAP of {len(points)} samples, by their pixels: {study.plane.verdict} Hover over the map, or move with the "
-        "arrow keys, to see a sample."
-    ]
+    text = [f"UMAP of {len(points)} samples, by their pixels: {study.plane.verdict} {chosen}", *curves]
     if study.marginal is None:
         text.append(
             "The film walks through the latent space and marks where each sample falls on the map. A marker that jumps "
@@ -53,66 +56,15 @@ def chapter(study: Study, folder: Path) -> Chapter:
     small = thumbnails(study.samples, SIDE)
     save_image(sheet(small, COLUMNS, gap=0), folder / atlas)
     figures = (_walk(study, study.plane, folder), _thumbnail_map(study, points, small, folder))
-    return Chapter("map", "Map", tuple(text), figures, map=MapData(atlas, _values(study, points)))
+    return Chapter("map", "Map", tuple(text), figures, map=map_data(study, atlas=atlas, side=SIDE, columns=COLUMNS))
 
 
-def _points(study: Study, folder: Path) -> Chapter:
-    """Samples that are points of the plane are their own map."""
-    score = study.quality.probability if study.quality is not None and study.believed else None
-    coloured = "" if score is None else ", coloured by its calibrated score"
-    picture = plots.plane_picture(
-        study.samples, score, title="generated points", label="probability of being real", axes_labels=("x", "y")
-    )
-    save_png(picture, folder / "plane.png")
-    figure = Figure(
-        "plane.png",
-        f"Generated points{coloured}",
-        f"Every generated point{coloured}.",
-        f"{len(study.samples)} samples of seed {study.seed}",
-    )
-    return Chapter("map", "Map", ("The samples are points of the plane, so they need no projection.",), (figure,))
-
-
-def _field(name: str, values: list[float], low: float, high: float, *, cut: bool = False) -> dict[str, Any]:
-    """Return what the map can be coloured by: values (N,), lowest and highest shown, can it be a threshold."""
-    return {"name": name, "values": values, "low": low, "high": high, "cut": cut}
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(v, 3) for v in values.tolist()]
-
-
-def _fields(study: Study) -> list[dict[str, Any]]:
-    fields: list[dict[str, Any]] = []
-    if study.marginal is not None and study.labels is not None:
-        names = study.marginal.classes
-        kinds = {"names": names, "colours": plots.distinct_colours(len(names))}
-        fields.append(_field("class", study.labels.tolist(), 0.0, len(names) - 1.0) | kinds)
-    if study.quality is not None:
-        for name in ("probability", "typicality"):
-            fields.append(_field(name, _rounded(getattr(study.quality, name)), 0.0, 1.0, cut=True))
-    for name, measure in attributes_of(study.samples).items():
-        values = measure(study.samples)
-        low, high = torch.quantile(values, torch.tensor([0.02, 0.98], dtype=values.dtype)).tolist()
-        fields.append(_field(name, _rounded(values), low, high))
-    return fields
-
-
-def _values(study: Study, points: Tensor) -> dict[str, Any]:
-    low = points.min(0).values
-    extent = (points.max(0).values - low).clamp(min=1e-6)
-    scale = 1000.0 / float(extent.max())
-    placed = ((points - low) * scale).round()
-    return {
-        "x": placed[:, 0].long().tolist(),
-        "y": placed[:, 1].long().tolist(),
-        "width": float(extent[0] * scale),
-        "height": float(extent[1] * scale),
-        "seed": study.seed,
-        "side": SIDE,
-        "columns": COLUMNS,
-        "fields": _fields(study),
-    }
+def _about_curves(study: Study) -> tuple[str, ...]:
+    """Say what is drawn over the map, if anything is."""
+    if not study.rivals.mapped:
+        return ()
+    torn = " Where it is dotted, between two crosses, the layout is torn: the samples hardly change there."
+    return ("The curves over it are those of the bake-off." + torn * (study.plane is not None),)
 
 
 def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
@@ -125,12 +77,13 @@ def _walk(study: Study, plane: Projection, folder: Path) -> Figure:
     pictures = to_rgb(moving)
     frames, fps = len(latents), 24 if not names else 16
     film = from_frames(lambda: stage.frames(pictures, places.numpy()), count=frames, fps=fps, captions=names)
-    film.save(folder / "walk-map.gif")
+    best, gif = save_film(film, folder, "walk-map")
     return Figure(
-        "walk-map.gif",
+        best,
         "Film of a walk through the latent space beside its trace on the map",
         "A walk through the latent space, and where its samples fall on the map.",
         f"{made}, {frames} frames; each sample is at the weighted mean of its 15 nearest ones' places",
+        gif=gif,
     )
 
 

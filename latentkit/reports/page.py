@@ -8,8 +8,21 @@ from importlib import resources
 from typing import Any
 
 from latentkit import __version__
+from latentkit.reports.media import Shelf
 
 __all__ = ["Card", "Chapter", "Figure", "MapData", "Table", "render_page"]
+
+#: The parts of the style and of the script, in their order.
+STYLES = ("report.css", "map.css", "print.css")
+SCRIPTS = (
+    "map-bytes.js",
+    "map-colours.js",
+    "map-plane.js",
+    "map-points.js",
+    "map-chosen.js",
+    "map.js",
+    "map-hands.js",
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class Card:
 class Figure:
     """A picture of the report: its file, what it shows, and the operation that made it; the names of its rows.
 
-    A wide one takes the page's whole width.
+    A wide one takes the page's whole width. Of a film, `gif` is the file that everything can show, which may be `file`.
     """
 
     file: str
@@ -36,23 +49,26 @@ class Figure:
     pixelated: bool = False
     rows: tuple[str, ...] = ()
     wide: bool = False
+    gif: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts."""
+    """A table of texts; `shares` (rows, columns) in [-1, 1] shade the cells after the first of each row."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    shares: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class MapData:
-    """The interactive map: JSON for the script, and the atlas of thumbnails that it cuts from."""
+    """The interactive map: JSON for the script, numbers in base64, and the atlas of thumbnails that it cuts from."""
 
     atlas: str
     values: dict[str, Any]
+    block: str
 
 
 @dataclass(frozen=True)
@@ -74,25 +90,34 @@ def _json_for_script(value: Any) -> str:
 
 
 def render_page(
-    *, title: str, subtitle: str, note: tuple[str, ...], cards: tuple[Card, ...], chapters: tuple[Chapter, ...]
+    *,
+    title: str,
+    subtitle: str,
+    note: tuple[str, ...],
+    cards: tuple[Card, ...],
+    chapters: tuple[Chapter, ...],
+    files: Shelf,
 ) -> str:
     """Return the page as HTML that asks nothing of any network or server."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
     folder = resources.files("latentkit.reports") / "templates"
-    style, script, page = (
-        (folder / name).read_text(encoding="utf-8") for name in ("report.css", "map.js", "report.html.j2")
-    )
+    texts = {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if "." in entry.name}
+    style = "".join(texts[name] for name in STYLES)
+    script = "\n".join(['"use strict";(() => {', *(texts[name] for name in SCRIPTS), "})();"])
     # The script is allowed by its hash alone, so a text that slipped through could still not run.
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(page).render(
+    environment = Environment(
+        loader=DictLoader(texts), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(
         title=title,
         subtitle=subtitle,
         note=note,
         cards=cards,
         chapters=chapters,
+        files=files,
         style=Markup(style),
         script=Markup(script),
         script_hash=digest,

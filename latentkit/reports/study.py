@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from latentkit.metrics import SampleQuality, sample_quality
 from latentkit.projection import Projection, project
 from latentkit.protocols import Generator
 from latentkit.quality import QualityMap
+from latentkit.reports.terrain import Rivals, Terrain, rivals_of, terrain_of
 from latentkit.sampling.generate import generate
 
 __all__ = ["Scene", "Study", "make_study"]
@@ -76,8 +78,8 @@ class Study:
 
     @property
     def images(self) -> bool:
-        """Whether samples are images (N, C, H, W) rather than points (N, 2)."""
-        return self.samples.ndim == 4
+        """Whether each sample has a picture of its own, rather than being a point of the plane."""
+        return self.samples.shape[1:] != (2,)
 
     @property
     def marginal(self) -> Marginal | None:
@@ -88,6 +90,16 @@ class Study:
     def shown(self) -> tuple[str, ...]:
         """The names of the classes that have a row of their own in pictures: all, or the first ones; none without."""
         return () if self.marginal is None else self.marginal.classes[:MOST_ROWS]
+
+    @cached_property
+    def terrain(self) -> Terrain | None:
+        """The islands of the map, or None without a critic to be believed; found when first asked for."""
+        return terrain_of(self)
+
+    @cached_property
+    def rivals(self) -> Rivals:
+        """All curves between two latents far apart; found when first asked for."""
+        return rivals_of(self)
 
     def good_keys(self, count: int, label: int | None = None) -> Tensor | None:
         """Return the first latents (count, D) of the critic's better quarter, or None if it is not to be believed.
@@ -156,7 +168,7 @@ def make_study(checkpoint: Checkpoint, *, seed: int, n: int | None, batch_size: 
         believed=believed,
         measured=measured,
         floor=floor,
-        plane=project(samples, "umap", seed=seed) if samples.ndim == 4 else None,
+        plane=project(samples, "umap", seed=seed) if samples.shape[1:] != (2,) else None,
         batch_size=batch_size,
     )
 

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from latentkit.animation import replay as made_again
+from latentkit.bundled import found
 from latentkit.conditional import Marginal
 from latentkit.drawn import draw, opened, shows
 from latentkit.errors import ArgumentError, LabelError
@@ -61,18 +62,18 @@ def replay(arguments: argparse.Namespace) -> dict[str, Any]:
     out = None if arguments.out is None else check_target(arguments.out)
     if out is not None and not is_film(out):
         raise ArgumentError(f"--out must end in {', '.join(FILMS)}, got {arguments.out!r}")
-    found = made_again(arguments.film, arguments.checkpoint)
+    again = made_again(arguments.film, arguments.checkpoint)
     said: dict[str, Any] = {
-        "same": found.same,
-        "intact": found.intact,
-        "frames": found.film.count,
-        "verdict": found.verdict,
-        "made_by": found.made_by,
+        "same": again.same,
+        "intact": again.intact,
+        "frames": again.film.count,
+        "verdict": again.verdict,
+        "made_by": again.made_by,
     }
     if out is not None:
-        found.film.save(out, progress=shows(arguments))
+        again.film.save(out, progress=shows(arguments))
         said = {"wrote": str(out), **said}
-    return {**said, **({"about": found.about} if found.about else {})}
+    return {**said, **({"about": again.about} if again.about else {})}
 
 
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -81,13 +82,20 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     n = None if arguments.n is None else count_of(arguments.n, "-n", least=500)
     checkpoint, out = opened(arguments)
     check_memory(checkpoint, n or 1, "-n", samples=True)
+    taken: dict[str, float] = {}
     page = write_report(
         checkpoint,
         out,
         seed=arguments.seed,
         n=n,
+        beside=found(arguments.checkpoint),
+        single_file=arguments.single_file,
         batch_size=arguments.batch_size,
         progress=shows(arguments),
+        on_chapter=taken.__setitem__,
     )
     size = sum(file.stat().st_size for file in page.parent.iterdir())
-    return {"wrote": str(page), "megabytes": round(size / 1e6, 2)}
+    said: dict[str, Any] = {"wrote": str(page), "megabytes": round(size / 1e6, 2)}
+    if arguments.timings:
+        said["seconds"] = {name: round(seconds, 2) for name, seconds in taken.items()}
+    return said
