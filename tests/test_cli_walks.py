@@ -208,6 +208,8 @@ def test_a_film_says_how_it_was_made_and_is_made_again(suffix, image_run, tmp_pa
     code, said, err = command("replay", film, "--checkpoint", image_run, "--out", again)
     assert (code, err) == (0, "")
     assert (said["same"], said["intact"], said["frames"]) == (True, True, 12)
+    assert said["about"]["operations"] == ["interpolate"]
+    assert (said["about"]["options"]["steps"], said["about"]["options"]["seed"]) == (12, 0)
     assert command("replay", again, "--checkpoint", image_run)[1]["same"]
     film.write_bytes(film.read_bytes()[:-40] + bytes(40))
     code, said, err = command("replay", film, "--checkpoint", image_run)

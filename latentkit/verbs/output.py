@@ -15,7 +15,7 @@ from latentkit.protocols import Generator
 from latentkit.render import samples_sheet, save_png
 from latentkit.sampling.generate import generate
 
-__all__ = ["FILMS", "generated", "is_film", "steps_of", "write_samples"]
+__all__ = ["FILMS", "generated", "is_film", "steps_of", "told", "write_samples"]
 
 #: What a film can end in.
 FILMS = (".gif", ".webp", ".avif", ".apng", ".mp4")
@@ -24,6 +24,17 @@ FILMS = (".gif", ".webp", ".avif", ".apng", ".mp4")
 def is_film(out: Path) -> bool:
     """Return whether a file is a film by its name."""
     return out.suffix.lower() in FILMS
+
+
+def told(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what a command was asked for, to be kept in the film that it makes: the verb, and the options given.
+
+    Of the checkpoint's place only its last part, and nothing of the film's own: a film is sent to others.
+    """
+    left_out = ("verb", "out", "json", "threads", "checkpoint")
+    options = {name: value for name, value in sorted(vars(arguments).items()) if value not in (None, False)}
+    kept = {name: value for name, value in options.items() if name not in left_out}
+    return {"operations": [arguments.verb], "checkpoint": Path(arguments.checkpoint).name, "options": kept}
 
 
 def steps_of(arguments: argparse.Namespace, out: Path, *, still: int, film: int) -> int:

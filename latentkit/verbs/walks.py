@@ -26,7 +26,7 @@ from latentkit.limits import (
 from latentkit.render import samples_sheet, save_png
 from latentkit.verbs.curves import KEYS, MAPPED, TWO, Keys, check_pace, curve_of, keys_of, paced
 from latentkit.verbs.latents import numbered
-from latentkit.verbs.output import FILMS, generated, is_film, steps_of, write_samples
+from latentkit.verbs.output import FILMS, generated, is_film, steps_of, told, write_samples
 from latentkit.views import class_index, classes_of
 from latentkit.views import curve_of as curve_facts
 from latentkit.walks import bake_off, class_tour
@@ -74,7 +74,14 @@ def _drawn(
 ) -> dict[str, Any]:
     """Write the samples along a curve as a film, a strip or arrays."""
     if is_film(out):
-        made = film_of(checkpoint.generator, curve, frames=steps, fps=fps, batch_size=arguments.batch_size)
+        made = film_of(
+            checkpoint.generator,
+            curve,
+            frames=steps,
+            fps=fps,
+            batch_size=arguments.batch_size,
+            about={**told(arguments), "curve": curve.kind},
+        )
         made.save(out, progress=shows(arguments))
     else:
         latents = curve.steps(steps)
@@ -199,6 +206,7 @@ def animate(arguments: argparse.Namespace) -> dict[str, Any]:
         fps=fps,
         columns=columns,
         batch_size=arguments.batch_size,
+        about=told(arguments),
     )
     film.save(out, progress=shows(arguments))
     return {"wrote": str(out), "frames": film.count, "seconds": film.seconds, "bytes": out.stat().st_size}
