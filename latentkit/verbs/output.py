@@ -32,7 +32,8 @@ def told(arguments: argparse.Namespace) -> dict[str, Any]:
     Of the checkpoint's place only its last part, and nothing of the film's own: a film is sent to others.
     """
     left_out = ("verb", "out", "json", "threads", "checkpoint")
-    options = {name: value for name, value in sorted(vars(arguments).items()) if value not in (None, False)}
+    given = sorted(vars(arguments).items())
+    options = {name: value for name, value in given if value is not None and value is not False}
     kept = {name: value for name, value in options.items() if name not in left_out}
     return {"operations": [arguments.verb], "checkpoint": Path(arguments.checkpoint).name, "options": kept}
 
