@@ -252,7 +252,7 @@ def parser() -> Parser:
     sub.add_argument("--steps", type=int, help="how many strengths, at least 2 (default 7, of a film 25)")
 
     sub = verb("invert", "Find latents that make given samples.", "a .png with pairs, or .npz")
-    sub.add_argument("files", nargs="*", metavar="IMAGE", help="image files (default: held-out samples)")
+    sub.add_argument("--files", nargs="+", metavar="IMAGE", help="image files (default: held-out samples)")
     sub.add_argument("--held-out", type=int, nargs="+", metavar="N", help="numbers of held-out samples")
     sub.add_argument("-n", type=int, default=8, help="the first so many held-out samples (default 8)")
     sub.add_argument("--steps", type=int, default=200, help="of the search, from each start (default 200)")

@@ -11,6 +11,7 @@ import latentkit as lk
 from latentkit.cli import main
 from latentkit.encoders.gif import gif_info
 from latentkit.options import CURVES
+from latentkit.render import to_rgb
 
 
 @pytest.fixture
@@ -240,12 +241,12 @@ INVERT = ["--steps", 20, "--pool", 50, "--starts", 2]
 
 def test_samples_are_inverted_from_files_and_from_the_held_out_ones(image_run, image_checkpoint, tmp_path, command):
     z = lk.Normal(8).sample(2, seed=3)
-    made = lk.render.to_rgb(lk.generate(image_checkpoint.generator, z))
+    made = to_rgb(lk.generate(image_checkpoint.generator, z))
     files = [tmp_path / f"{k}.png" for k in range(2)]
     for file, picture in zip(files, made, strict=True):
         Image.fromarray(picture).save(file)
     out = tmp_path / "found.npz"
-    code, said, err = command("invert", image_run, *files, "--out", out, "--steps", 60)
+    code, said, err = command("invert", image_run, "--files", *files, "--out", out, "--steps", 60)
     assert (code, err) == (0, "")
     assert said["samples"] == ["0.png", "1.png"]
     assert min(said["explained"]) > 0.9
@@ -302,8 +303,8 @@ def test_held_out_samples_can_be_walked_edited_and_added(image_run, tmp_path, co
         (["edit", "{run}", "--formula", "z1 - z1"], "cancel out"),
         (["edit", "{run}", "--vicinity", "-1"], "--vicinity"),
         (["edit", "{run}", "--attribute", "slant", "--of", "-3"], "--of takes numbers"),
-        (["invert", "{run}", "{tmp}/none.png"], "none.png cannot be read as an image"),
-        (["invert", "{run}", "{tmp}/none.png", "--held-out", "3"], "not both"),
+        (["invert", "{run}", "--files", "{tmp}/none.png"], "none.png cannot be read as an image"),
+        (["invert", "{run}", "--files", "{tmp}/none.png", "--held-out", "3"], "not both"),
         (["invert", "{run}", "--held-out", "200"], "from 0 to 199, got 200"),
         (["invert", "{run}", "--starts", "0"], "--starts"),
         (["invert", "{run}", "--starts", "90", "--pool", "50"], "--starts"),

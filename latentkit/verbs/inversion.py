@@ -91,7 +91,7 @@ def _wanted(checkpoint: Checkpoint, arguments: argparse.Namespace) -> tuple[Tens
     """Return the samples (N, *S) that are to be made, and what each is called."""
     if arguments.files:
         if arguments.held_out is not None:
-            raise ArgumentError("give image files or --held-out numbers, not both")
+            raise ArgumentError("--files and --held-out are two kinds of samples; give one of them, not both")
         return read_images(arguments.files, checkpoint.holdout.shape[1:]), [Path(file).name for file in arguments.files]
     numbers = arguments.held_out
     if numbers is None:
