@@ -8,13 +8,15 @@ References:
     Salmon, Moraes, Dror, Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.checks import as_count, as_seed
 from latentkit.errors import ArgumentError
 
-__all__ = ["derived_seed", "normal", "permutation", "small_seed", "uniform"]
+__all__ = ["derived_seed", "normal", "permutation", "resampled_rows", "small_seed", "uniform"]
 
 # Stream numbers. One a use; never reuse a number for another meaning.
 LATENTS = 0
@@ -83,3 +85,13 @@ def small_seed(seed: int) -> int:
 def permutation(n: int, *, seed: int, stream: int = SPLITS) -> NDArray[np.int64]:
     """Return a random order (n,) of 0 to n - 1."""
     return np.argsort(uniform(n, 1, seed=seed, stream=stream)[:, 0], kind="stable")
+
+
+def resampled_rows(sizes: Sequence[int], *, seed: int, index: int) -> list[NDArray[np.int64]]:
+    """Return for each side of `sizes` as many of its row numbers, drawn with replacement.
+
+    Resample `index` of a seed depends on (seed, index, sizes) alone.
+    """
+    u = uniform(1, sum(sizes), seed=seed, start=index, stream=RESAMPLES)[0]
+    sides = np.split(u, np.cumsum(sizes)[:-1])
+    return [(side * size).astype(np.int64) for side, size in zip(sides, sizes, strict=True)]

@@ -52,11 +52,8 @@ def stability(
     sides = [side.nonzero()[:, 0] for side in (~positive, positive)]
     cosine = np.empty(resamples)
     for index in range(resamples):
-        drawn = streams.uniform(1, len(z), seed=seed, start=index, stream=streams.RESAMPLES)[0]
-        parts = np.split(drawn, [len(sides[0])])
-        rows = torch.cat(
-            [side[torch.from_numpy((u * len(side)).astype(np.int64))] for side, u in zip(sides, parts, strict=True)]
-        )
+        drawn = streams.resampled_rows([len(side) for side in sides], seed=seed, index=index)
+        rows = torch.cat([side[torch.from_numpy(of)] for side, of in zip(sides, drawn, strict=True)])
         refit = fit(z[rows.to(z.device)], positive[rows]).vector.double().cpu()
         cosine[index] = min(1.0, abs(float(refit @ vector) / float(refit.norm() * vector.norm())))
     low, high = np.quantile(cosine, [0.05, 0.95])

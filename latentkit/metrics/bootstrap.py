@@ -7,19 +7,9 @@ from numpy.typing import NDArray
 
 from latentkit import streams
 
-__all__ = ["bootstrap_interval", "percentile_interval", "resampled_rows"]
+__all__ = ["bootstrap_interval", "percentile_interval"]
 
 Array = NDArray[np.float64]
-
-
-def resampled_rows(sizes: Sequence[int], *, seed: int, index: int) -> list[NDArray[np.int64]]:
-    """Return for each side of `sizes` as many of its row numbers, drawn with replacement.
-
-    Resample `index` of a seed depends on (seed, index, sizes) alone.
-    """
-    u = streams.uniform(1, sum(sizes), seed=seed, start=index, stream=streams.RESAMPLES)[0]
-    sides = np.split(u, np.cumsum(sizes)[:-1])
-    return [(side * size).astype(np.int64) for side, size in zip(sides, sizes, strict=True)]
 
 
 def percentile_interval(values: Array) -> tuple[float, float]:
@@ -39,6 +29,6 @@ def bootstrap_interval(
     sizes = [len(side) for side in sides]
     values = np.empty(resamples)
     for index in range(resamples):
-        rows = resampled_rows(sizes, seed=seed, index=index)
+        rows = streams.resampled_rows(sizes, seed=seed, index=index)
         values[index] = statistic(*(side[chosen] for side, chosen in zip(sides, rows, strict=True)))
     return percentile_interval(values)

@@ -10,7 +10,7 @@ from torch import Tensor
 from latentkit import streams
 from latentkit.checks import as_count, as_number, as_seed
 from latentkit.errors import ArgumentError
-from latentkit.metrics.bootstrap import percentile_interval, resampled_rows
+from latentkit.metrics.bootstrap import percentile_interval
 from latentkit.metrics.rows import as_pair
 from latentkit.neighbours import distances
 
@@ -148,7 +148,7 @@ def _counts(m: int, n: int, resamples: int, seed: int) -> Tensor:
     """Return how often each row is drawn in each resample: (m + n, resamples)."""
     counts = np.empty((m + n, resamples))
     for k in range(resamples):
-        of_real, of_generated = resampled_rows((m, n), seed=seed, index=k)
+        of_real, of_generated = streams.resampled_rows((m, n), seed=seed, index=k)
         counts[:m, k] = np.bincount(of_real, minlength=m)
         counts[m:, k] = np.bincount(of_generated, minlength=n)
     return torch.from_numpy(counts)
