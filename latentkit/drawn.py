@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from latentkit.adapters.importing import REFERENCE, load_reference
+from latentkit.adapters import REFERENCE
 from latentkit.checkpoint import Checkpoint, load
 from latentkit.checks import as_number, as_seed
 from latentkit.console import watched
@@ -38,7 +38,12 @@ def opened(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple
 
 def loaded(name: str) -> Checkpoint:
     """Return the checkpoint of a folder or a bundled name, or what a reference that `import` wrote refers to."""
-    return load_reference(name) if (Path(name) / REFERENCE).is_file() else load(name)
+    if not (Path(name) / REFERENCE).is_file():
+        return load(name)
+    # All families of adapters come with it, which the other commands need not wait for.
+    from latentkit.adapters.importing import load_reference
+
+    return load_reference(name)
 
 
 def shows(arguments: argparse.Namespace) -> bool:

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING
 
 from latentkit.exports import lazy
 
+#: The file by which a folder is known to refer to a generator elsewhere; here, so that a look for it loads no adapter.
+REFERENCE = "reference.json"
+
 _HOMES = {
     "autoencoders": ("ImageAutoencoder", "from_autoencoder", "load_autoencoder"),
     "biggan": ("BigGAN", "from_biggan", "load_biggan"),
@@ -26,6 +29,7 @@ _HOMES = {
 }
 __all__ = [
     "KINDS",
+    "REFERENCE",
     "BigGAN",
     "ExportedNetwork",
     "FlowGenerator",

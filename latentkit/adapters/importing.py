@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from latentkit import __version__
+from latentkit.adapters import REFERENCE
 from latentkit.adapters.exporting import write_exported
 from latentkit.adapters.kinds import KINDS, output_of
 from latentkit.adapters.reals import packed, read_reals, unpacked
@@ -38,9 +39,8 @@ from latentkit.protocols import (
     place_of,
 )
 
-__all__ = ["REFERENCE", "import_model", "load_reference"]
+__all__ = ["import_model", "load_reference"]
 
-REFERENCE = "reference.json"
 _MARKER = Marker(REFERENCE, "latentkit reference")
 #: The real samples in a reference's folder.
 _REALS = "real.safetensors"

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentkit.adapters.foreign import reason
 from latentkit.errors import CheckpointError
 
 __all__ = ["Record", "read_pickle", "safely_loaded"]
@@ -60,7 +61,7 @@ def read_pickle(file: BinaryIO, name: str = "the pickle") -> Any:
         raise CheckpointError(f"{name} asks for more memory than there is; nothing was loaded") from None
     except Exception as error:  # a crafted pickle fails in every way that there is
         raise CheckpointError(
-            f"{name} is damaged or no pickle ({type(error).__name__}: {_short(error)}); nothing was loaded"
+            f"{name} is damaged or no pickle ({type(error).__name__}: {reason(error)}); nothing was loaded"
         ) from None
 
 
@@ -83,12 +84,7 @@ def safely_loaded(file: BinaryIO, name: str) -> Any:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         if asked:
             raise CheckpointError(_refusal(name, asked[1])) from None
-        raise CheckpointError(f"{name} cannot be read by torch's safe loader: {_short(error)}") from None
-
-
-def _short(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else "no reason given"
+        raise CheckpointError(f"{name} cannot be read by torch's safe loader: {reason(error)}") from None
 
 
 def _refusal(name: str, asked: str) -> str:

@@ -3,8 +3,6 @@
 import argparse
 from typing import Any
 
-from latentkit.adapters.importing import import_model
-
 __all__ = ["import_file"]
 
 #: Options that are handed on by their own names, where they were given.
@@ -25,6 +23,9 @@ _PLAIN = (
 
 def import_file(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make a checkpoint, or a reference, of somebody else's generator."""
+    # All families of adapters come with it, which the other verbs need not wait for.
+    from latentkit.adapters.importing import import_model
+
     options: dict[str, Any] = {name: getattr(arguments, name) for name in _PLAIN}
     output: dict[str, Any] = {}
     if arguments.range is not None:
