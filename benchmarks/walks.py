@@ -28,6 +28,7 @@ from benchmarks.fashion_features import Features, train_features
 from latentkit import plots
 from latentkit.files import write_json
 from latentkit.neighbours import nearest
+from latentkit.projection import critic_layer
 from latentkit.render import samples_sheet, save_png
 from latentkit.strips import Line, strips
 from trainers import fashion_mnist
@@ -114,7 +115,7 @@ def paced(checkpoint: lk.Checkpoint) -> dict[str, list[tuple[float, float]]]:
 
 
 def _features(checkpoint: lk.Checkpoint) -> Callable[[torch.Tensor], torch.Tensor]:
-    return getattr(getattr(checkpoint.critic, "module", checkpoint.critic), "trunk")  # noqa: B009
+    return critic_layer(checkpoint.critic).features
 
 
 def seams(checkpoint: lk.Checkpoint) -> dict[str, tuple[float, str]]:

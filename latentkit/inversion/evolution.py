@@ -3,13 +3,15 @@
 For a generator that torch cannot follow: a NumPy function, an exported graph, a service.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_count, require_finite
 from latentkit.inversion.losses import Loss, losses_of, pixel_loss
-from latentkit.inversion.result import Inversion, assembled
+from latentkit.inversion.result import Inversion, gathered
 from latentkit.inversion.starts import Setup, prepared
 from latentkit.inversion.strategies import candidates_of, evolved
 from latentkit.protocols import Encoder, Generator, check_rows, evaluating, place_of
@@ -74,22 +76,19 @@ def invert_without_gradients(
     setup = prepared(
         generator, samples, encoder=encoder, loss=loss, starts=starts, pool=pool, seed=seed, batch_size=batch_size
     )
-    from tqdm import tqdm
-
     each = max(setup.batch_size // (setup.begin.shape[1] * candidates_of(setup.bounds.dim)), 1)
-    parts = []
-    with (
-        tqdm(total=len(setup.wanted), desc="inverting", unit="sample", disable=not progress, leave=False) as bar,
-        evaluating(setup.generator, loss),
-    ):
-        for wanted, begin in zip(setup.wanted.split(each), setup.begin.split(each), strict=True):
-            parts.append(_searched(setup, wanted, begin, generations))
-            bar.update(len(wanted))
-    u, losses, errors = (torch.cat(part) for part in zip(*parts, strict=True))
-    return assembled(setup, u, losses, errors, steps=generations, starts=starts)
+    with evaluating(setup.generator, loss):
+        return gathered(
+            setup,
+            each,
+            partial(_searched, setup, generations),
+            steps=generations,
+            starts=starts,
+            progress=progress,
+        )
 
 
-def _searched(setup: Setup, wanted: Tensor, begin: Tensor, generations: int) -> tuple[Tensor, Tensor, Tensor]:
+def _searched(setup: Setup, generations: int, wanted: Tensor, begin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return standardised latents (n, K, D), losses and errors (n, K) for samples (n, *S) and starts (n, K, D)."""
     device, dtype = place_of(setup.generator)
     n, starts, dim = begin.shape

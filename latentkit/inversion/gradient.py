@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from latentkit.checks import as_count, require_finite
 from latentkit.errors import ArgumentError, NonFiniteError
 from latentkit.inversion.descent import descended
 from latentkit.inversion.losses import Loss, losses_of, pixel_loss
-from latentkit.inversion.result import Inversion, assembled
+from latentkit.inversion.result import Inversion, gathered
 from latentkit.inversion.starts import Setup, prepared
 from latentkit.protocols import Encoder, Generator, check_rows, evaluating, modules_of, place_of
 
@@ -93,23 +94,19 @@ def invert(
     setup = prepared(
         generator, samples, encoder=encoder, loss=loss, starts=starts, pool=pool, seed=seed, batch_size=batch_size
     )
-    parts = []
-    from tqdm import tqdm
-
     each = max(setup.batch_size // setup.begin.shape[1], 1)
-    with (
-        tqdm(total=len(setup.wanted), desc="inverting", unit="sample", disable=not progress, leave=False) as bar,
-        evaluating(setup.generator, loss),
-        frozen(setup.generator, loss),
-    ):
-        for wanted, begin in zip(setup.wanted.split(each), setup.begin.split(each), strict=True):
-            parts.append(_searched(setup, wanted, begin, steps))
-            bar.update(len(wanted))
-    u, losses, errors = (torch.cat(part) for part in zip(*parts, strict=True))
-    return assembled(setup, u, losses, errors, steps=steps, starts=starts)
+    with evaluating(setup.generator, loss), frozen(setup.generator, loss):
+        return gathered(
+            setup,
+            each,
+            partial(_searched, setup, steps),
+            steps=steps,
+            starts=starts,
+            progress=progress,
+        )
 
 
-def _searched(setup: Setup, wanted: Tensor, begin: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+def _searched(setup: Setup, steps: int, wanted: Tensor, begin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return standardised latents (n, K, D), losses and errors (n, K) for samples (n, *S) and starts (n, K, D)."""
     device, dtype = place_of(setup.generator)
     n, starts, dim = begin.shape

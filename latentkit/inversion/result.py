@@ -1,5 +1,6 @@
 """What an inversion finds, and how good it is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from latentkit.protocols import place_of
 from latentkit.sampling.generate import generate
 from latentkit.shown import Pictured
 
-__all__ = ["Inversion", "assembled"]
+__all__ = ["Inversion", "gathered"]
 
 _AS_GOOD = 2.0  # times the best loss
 _FOUND = 1e-3  # of the unit of the loss: below it all starts count as having found the sample
@@ -51,7 +52,37 @@ class Inversion(Pictured):
         return len(self.latents)
 
 
-def assembled(setup: Setup, u: Tensor, losses: Tensor, errors: Tensor, *, steps: int, starts: int) -> Inversion:
+def gathered(
+    setup: Setup,
+    each: int,
+    search: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+    *,
+    steps: int,
+    starts: int,
+    progress: bool,
+) -> Inversion:
+    """Search for some samples after others, and return the best of what the starts came to.
+
+    Args:
+        setup: of the search.
+        each: samples at a time.
+        search: samples (n, *S) and their starts (n, K, D) to latents (n, K, D), losses and errors (n, K).
+        steps: how many there were.
+        starts: how many of the pool's draws were tried.
+        progress: show a progress bar on standard error.
+    """
+    from tqdm import tqdm
+
+    parts = []
+    with tqdm(total=len(setup.wanted), desc="inverting", unit="sample", disable=not progress, leave=False) as bar:
+        for wanted, begin in zip(setup.wanted.split(each), setup.begin.split(each), strict=True):
+            parts.append(search(wanted, begin))
+            bar.update(len(wanted))
+    u, losses, errors = (torch.cat(part) for part in zip(*parts, strict=True))
+    return _assembled(setup, u, losses, errors, steps=steps, starts=starts)
+
+
+def _assembled(setup: Setup, u: Tensor, losses: Tensor, errors: Tensor, *, steps: int, starts: int) -> Inversion:
     """Return the best of what the starts came to.
 
     Args:

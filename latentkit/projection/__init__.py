@@ -4,7 +4,14 @@ from latentkit.projection.faith import faithfulness, trustworthiness
 from latentkit.projection.fitting import project
 from latentkit.projection.placing import PlacedCurve
 from latentkit.projection.projection import Projection
-from latentkit.projection.samples import Features, critic_features, featured, project_samples, sample_features
+from latentkit.projection.samples import (
+    Features,
+    critic_features,
+    critic_layer,
+    featured,
+    project_samples,
+    sample_features,
+)
 from latentkit.projection.search import NearestRows, nearest_rows
 from latentkit.projection.stored import load_projection
 
@@ -14,6 +21,7 @@ __all__ = [
     "PlacedCurve",
     "Projection",
     "critic_features",
+    "critic_layer",
     "faithfulness",
     "featured",
     "load_projection",

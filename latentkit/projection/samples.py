@@ -14,7 +14,7 @@ from latentkit.projection.projection import Projection
 from latentkit.protocols import Critic, Generator, evaluating, modules_of, place_of
 from latentkit.sampling.generate import stream
 
-__all__ = ["Features", "critic_features", "featured", "project_samples", "sample_features"]
+__all__ = ["Features", "critic_features", "critic_layer", "featured", "project_samples", "sample_features"]
 
 #: Samples (N, *S) to features (N, F).
 Features = Callable[[Tensor], Tensor]
@@ -35,13 +35,18 @@ class _LastFeatures:
             return self.module.features(x.to(device, dtype))
 
 
+def critic_layer(critic: Critic | None) -> Any:
+    """Return a critic's module that has `features`, its penultimate layer, with gradients; None if there is none."""
+    return next((module for module in modules_of(critic) if callable(getattr(module, "features", None))), None)
+
+
 def critic_features(critic: Critic | None) -> Features | None:
     """Return the function from samples (N, *S) to a critic's penultimate layer (N, F), or None where it has none.
 
     That layer is what a module calls `features`, as the bundled critics do; wrappers are looked through.
     """
-    found = [module for module in modules_of(critic) if callable(getattr(module, "features", None))]
-    return _LastFeatures(found[0]) if found else None
+    found = critic_layer(critic)
+    return None if found is None else _LastFeatures(found)
 
 
 def featured(samples: Tensor, features: Features | None) -> Tensor:

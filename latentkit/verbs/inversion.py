@@ -25,6 +25,7 @@ from latentkit.inversion import (
     pyramid_loss,
 )
 from latentkit.limits import check_memory, check_sheet, count_of
+from latentkit.projection import critic_layer
 from latentkit.protocols import Encoder
 from latentkit.render import samples_sheet, save_png
 from latentkit.series import sample_kind
@@ -55,18 +56,17 @@ def invert_samples(arguments: argparse.Namespace) -> dict[str, Any]:
         "progress": shows(arguments),
     }
     steps = count_of(arguments.steps, "--steps", least=0)
+    loss = _loss(checkpoint, arguments)
     if arguments.search == "evolution":
         if arguments.encoder == "fit":
             raise ArgumentError("--encoder fit needs gradients, which --search evolution does without; leave it out")
-        found = invert_without_gradients(
-            checkpoint.generator, wanted, loss=_loss(checkpoint, arguments), generations=steps, **settings
-        )
+        found = invert_without_gradients(checkpoint.generator, wanted, loss=loss, generations=steps, **settings)
     else:
         found = invert(
             checkpoint.generator,
             wanted,
             encoder=_encoder(checkpoint, arguments),
-            loss=_loss(checkpoint, arguments),
+            loss=loss,
             steps=steps,
             **settings,
         )
@@ -102,10 +102,10 @@ def _wanted(checkpoint: Checkpoint, arguments: argparse.Namespace) -> tuple[Tens
 
 def _loss(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Callable[[Tensor, Tensor], Tensor]:
     if arguments.loss == "features":
-        trunk = getattr(checkpoint.critic, "trunk", None)
-        if trunk is None:
+        seen = critic_layer(checkpoint.critic)
+        if seen is None:
             raise ArgumentError("--loss features compares what a bundled critic sees, and this checkpoint has none")
-        return feature_loss(trunk)
+        return feature_loss(seen.features)
     return pyramid_loss if arguments.loss == "pyramid" else pixel_loss
 
 
