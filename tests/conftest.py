@@ -1,10 +1,52 @@
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reliability import PROMISES, Tallies
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--reliability", type=Path, metavar="PAGE", help="write what was counted into this page's table")
+
+
+def pytest_configure(config):
+    config.stash[TALLIES] = Tallies()
+    config.pluginmanager.register(_Counting(config), "reliability-counting")
+
+
+class _Counting:
+    def __init__(self, config):
+        self._config = config
+
+    def pytest_runtest_logreport(self, report):
+        self._config.stash[TALLIES].add(report)
+
+    def pytest_sessionfinish(self):
+        page = self._config.getoption("reliability")
+        if page and not hasattr(self._config, "workerinput"):
+            self._config.stash[TALLIES].write(page)
+
+
+TALLIES = pytest.StashKey()
+
+
+@pytest.fixture(autouse=True)
+def _promise(request, record_property):
+    marker = request.node.get_closest_marker("promise")
+    if marker is not None:
+        (name,) = marker.args
+        assert name in PROMISES, f"{name} is no promise of tests/reliability.py"
+        record_property("promise", name)
+
+
+@pytest.fixture
+def tally(record_property):
+    """Return tally(n): this test, which has a promise, tried n cases, not one."""
+    return lambda n: record_property("cases", n)
 
 
 def _global_states():
