@@ -20,7 +20,8 @@ LAYERS = [
     ["checks", "console", "bundled"],
     ["files", "streams", "images", "archives"],
     ["folders"],
-    ["manifest"],
+    ["manifest", "stores"],
+    ["engines"],
     ["priors"],
     ["protocols"],
     ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes"],
@@ -63,6 +64,7 @@ HEAVY = {
     "jinja2",
     "matplotlib",
     "numba",
+    "pyarrow",
     "ray",
     "huggingface_hub",
     "onnx",
@@ -76,6 +78,7 @@ HEAVY = {
     "threadpoolctl",
     "tqdm",
     "umap",
+    "zarr",
     "zuko",
 }
 MODULES = sorted(path for package in ("latentkit", "trainers") for path in (ROOT / package).rglob("*.py"))
