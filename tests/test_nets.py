@@ -267,6 +267,8 @@ class TestDoor:
         [
             *[(name, {key: 0}, key) for name, settings in PLAIN.items() for key in settings],
             *[(name, {key: 1.5}, key) for name, settings in PLAIN.items() for key in settings],
+            # Not even a network without numbers can be of any size.
+            *[(name, {key: 2**60}, key) for name, settings in PLAIN.items() for key in settings],
             *[(name, {"colour": 3}, "colour") for name in NETWORKS],
             *[(name, {"size": 24}, "power of two") for name, settings in PLAIN.items() if "size" in settings],
             *[(name, {"size": 2048}, "power of two") for name, settings in PLAIN.items() if "size" in settings],

@@ -14,6 +14,7 @@ __all__ = ["START", "as_labels", "at_least_single", "checked", "class_columns", 
 START = 4  # side of the smallest feature map of an image network
 _LARGEST = 1024
 _MOST_LAYERS = 64
+_MOST = 2**24  # of anything that is counted: a matrix with such a side fills the largest machine
 _MOST_TIMES = 8  # the widest feature map has this many times `width` channels
 _FLAGS = ("spectral", "virtual_batch_norm")
 _MAY_BE_NONE = ("classes", "minibatch_kernels")  # where 0 means that there are none
@@ -23,7 +24,7 @@ def checked(smallest_side: int = 16, /, **settings: Any) -> dict[str, Any]:
     """Return a network's settings as plain JSON values, or raise `ArgumentError` for one out of its range.
 
     `size` must be a power of two from `smallest_side` to 1024, `depth` at most 64; flags must be bool, and
-    everything else a whole number of at least 1, or 0 for `classes` and `minibatch_kernels`.
+    everything else a whole number from 1 to 2**24, or 0 for `classes` and `minibatch_kernels`.
     """
     plain: dict[str, Any] = {}
     for name, value in settings.items():
@@ -33,6 +34,8 @@ def checked(smallest_side: int = 16, /, **settings: Any) -> dict[str, Any]:
             plain[name] = value
         else:
             plain[name] = as_count(value, name, least=0 if name in _MAY_BE_NONE else 1)
+            if plain[name] > _MOST:
+                raise ArgumentError(f"{name} must be at most {_MOST:,}, got {plain[name]:,}")
     size, depth = plain.get("size", smallest_side), plain.get("depth", 1)
     if not smallest_side <= size <= _LARGEST or size & (size - 1):
         raise ArgumentError(f"size must be a power of two from {smallest_side} to {_LARGEST}, got {size}")

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from latentkit.checks import as_count, as_number, one_of
+from latentkit.checks import as_number, one_of
 from latentkit.errors import ShapeError
 from latentkit.nets.layers import MinibatchStd
 from latentkit.nets.settings import START, at_least_single, checked, class_columns
@@ -135,7 +135,7 @@ class StyleGAN2Critic(nn.Module):
             **plain,
             "architecture": architecture,
             "conv_clamp": clamp,
-            "group": None if group is None else as_count(group, "group"),
+            "group": None if group is None else checked(group=group)["group"],
             "cmap_dim": cmap_dim,
         }
         self.classes, self.size, self.channels, self.embedded = plain["classes"], size, channels, embedded
