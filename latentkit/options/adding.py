@@ -1,0 +1,76 @@
+"""How verbs are added to the command's parser, and the groups of options that several of them share."""
+
+import argparse
+import textwrap
+from typing import Any
+
+from latentkit.console import Parser
+from latentkit.options.words import MORE
+
+__all__ = ["Verbs", "add_best", "add_held_out"]
+
+
+class Verbs:
+    """The verbs of a command.
+
+    Args:
+        command: its parser.
+    """
+
+    def __init__(self, command: Parser) -> None:
+        self._verbs: Any = command.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def bare(self, name: str, about: str) -> argparse.ArgumentParser:
+        """Add a verb that begins with no checkpoint."""
+        text = textwrap.fill(f"{about} {MORE[name][0]}", 80)
+        sub = self._verbs.add_parser(
+            name, help=about, description=text, epilog=f"example:\n  latentkit {MORE[name][1]}"
+        )
+        sub.set_defaults(verb=name)
+        sub.add_argument("--threads", type=int, help="processor threads (default: one a core; fewer if busy)")
+        sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        return sub
+
+    def add(self, name: str, about: str, out: str | None = None) -> argparse.ArgumentParser:
+        """Add a verb that begins with a checkpoint.
+
+        Args:
+            name: of the verb.
+            about: what it does.
+            out: what it writes, or None if it writes nothing.
+        """
+        sub = self.bare(name, about)
+        sub.add_argument(
+            "checkpoint", metavar="CHECKPOINT", help="the folder of a trained model, or a bundled one's name"
+        )
+        if out:
+            sub.add_argument("--out", required=True, metavar="FILE" if "." in out else "DIR", help=out)
+            sub.add_argument("--seed", type=int, default=0, help="which random latents, 0 to 2**64 - 1 (default 0)")
+            sub.add_argument(
+                "--class",
+                dest="label",
+                metavar="NAME",
+                help="only this class of a conditional model, by name or number (default: all classes, equally often)",
+            )
+            sub.add_argument("--batch-size", type=int, default=64, help="latents at a time (default 64)")
+        return sub
+
+
+def add_best(sub: argparse.ArgumentParser) -> None:
+    """Let a verb choose the best latents."""
+    sub.add_argument(
+        "--best",
+        type=float,
+        metavar="FRACTION",
+        help="only the best FRACTION of latents by the calibrated critic, such as 0.25",
+    )
+    sub.add_argument(
+        "--balanced", action="store_true", help="the best of each island, by its share, rather than of all at once"
+    )
+
+
+def add_held_out(sub: argparse.ArgumentParser) -> None:
+    """Let a verb's numbers be those of held-out samples."""
+    sub.add_argument(
+        "--held-out", action="store_true", help="the numbers are those of held-out samples, which are inverted"
+    )
