@@ -23,6 +23,8 @@ _HOMES = {
         "wrap",
     ),
     "images": ("read_images",),
+    "stores": ("Column", "Store", "create_store", "open_store"),
+    "engines": ("run_blocks",),
     "curves": (
         "AnchorGrid",
         "Curve",
@@ -64,6 +66,8 @@ _HOMES = {
     ),
     "attributes": ("Attribute", "ClassScores", "attributes_of", "class_scores"),
     "sampling.generate": ("generate", "stream"),
+    "sampling.prepared": ("prepared",),
+    "sampling.stored": ("estimate_samples", "sample_to"),
     "sampling.truncate": ("truncate", "truncated_sample"),
     "sampling.guided": ("Cost", "Drift", "GuidedSample", "Proposal", "joined", "streamed"),
     "sampling.rejection": ("rejection",),
@@ -95,6 +99,7 @@ _HOMES = {
         "feature_loss",
         "fit_encoder",
         "invert",
+        "invert_to",
         "invert_without_gradients",
         "pixel_loss",
         "pyramid_loss",
@@ -192,7 +197,7 @@ _HOMES = {
     "tides": ("tide",),
     "journeys": ("Journey", "journey"),
     "reports": ("report",),
-    "errors": ("CostError", "LatentkitError", "OffPriorWarning"),
+    "errors": ("CostError", "EngineError", "LatentkitError", "OffPriorWarning"),
     "series": ("pictured",),
 }
 __all__ = ["__version__", *sorted(name for names in _HOMES.values() for name in names)]
@@ -314,7 +319,9 @@ if TYPE_CHECKING:
     from latentkit.edits import safe_strengths as safe_strengths
     from latentkit.edits import sefa as sefa
     from latentkit.edits import sweep as sweep
+    from latentkit.engines import run_blocks as run_blocks
     from latentkit.errors import CostError as CostError
+    from latentkit.errors import EngineError as EngineError
     from latentkit.errors import LatentkitError as LatentkitError
     from latentkit.errors import OffPriorWarning as OffPriorWarning
     from latentkit.geometry import LocalGeometry as LocalGeometry
@@ -336,6 +343,7 @@ if TYPE_CHECKING:
     from latentkit.inversion import feature_loss as feature_loss
     from latentkit.inversion import fit_encoder as fit_encoder
     from latentkit.inversion import invert as invert
+    from latentkit.inversion import invert_to as invert_to
     from latentkit.inversion import invert_without_gradients as invert_without_gradients
     from latentkit.inversion import pixel_loss as pixel_loss
     from latentkit.inversion import pyramid_loss as pyramid_loss
@@ -419,14 +427,21 @@ if TYPE_CHECKING:
     from latentkit.sampling.matching import Matching as Matching
     from latentkit.sampling.matching import match_latents as match_latents
     from latentkit.sampling.metropolis import metropolis as metropolis
+    from latentkit.sampling.prepared import prepared as prepared
     from latentkit.sampling.rejection import rejection as rejection
     from latentkit.sampling.resampling import resampling as resampling
+    from latentkit.sampling.stored import estimate_samples as estimate_samples
+    from latentkit.sampling.stored import sample_to as sample_to
     from latentkit.sampling.transport import transport as transport
     from latentkit.sampling.truncate import truncate as truncate
     from latentkit.sampling.truncate import truncated_sample as truncated_sample
     from latentkit.series import pictured as pictured
     from latentkit.smoothing import Smoothed as Smoothed
     from latentkit.smoothing import smoothed as smoothed
+    from latentkit.stores import Column as Column
+    from latentkit.stores import Store as Store
+    from latentkit.stores import create_store as create_store
+    from latentkit.stores import open_store as open_store
     from latentkit.strengths import sweep_film as sweep_film
     from latentkit.strengths import sweep_sheet as sweep_sheet
     from latentkit.strips import Line as Line

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from latentkit.console import check_threads, guarded, limited_threads
+from latentkit.console import check_threads, guarded, limited_threads, printed
 from latentkit.options import parser
 
 __all__ = ["main"]
@@ -14,9 +14,11 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's mistake, 130 or 143 for an interrupt."""
+    left = ["nothing half-written was left"]
 
     def run() -> None:
         arguments = parser().parse_args(argv)
+        arguments.interrupted = left  # a verb says what is left of its work
         _let_waiting_threads_sleep()
         with limited_threads(_threads(arguments.threads)):
             from latentkit import verbs
@@ -24,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             name = "import_file" if arguments.verb == "import" else str(arguments.verb)  # import is Python's own
             _finish(getattr(verbs, name)(arguments), arguments.json)
 
-    return guarded("latentkit", run, interrupted=lambda: "nothing half-written was left")
+    return guarded("latentkit", run, interrupted=lambda: left[-1])
 
 
 def _let_waiting_threads_sleep() -> None:
@@ -49,14 +51,24 @@ def _threads(count: int | None) -> int | None:
 
 def _finish(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        print(_json(result))
         return
     width = max(map(len, result))
     for key, value in result.items():
         lines = [f"{name} {_shown(inner)}" for name, inner in value.items()] if isinstance(value, dict) else [value]
         lines = lines or ["none"]
         for k, line in enumerate(lines):
-            print(f"{key.replace('_', ' ') if k == 0 else '':<{width}}  {_shown(line)}")
+            printed(f"{key.replace('_', ' ') if k == 0 else '':<{width}}  {_shown(line)}")
+
+
+def _json(result: dict[str, Any]) -> str:
+    """Return JSON as it reads best, or where standard output cannot hold that, in ASCII: the same values."""
+    text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", getattr(sys.stdout, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        return json.dumps(result, allow_nan=False)
+    return text
 
 
 def _shown(value: Any) -> str:

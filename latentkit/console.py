@@ -8,12 +8,23 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 from latentkit.errors import ArgumentError, LatentkitError
+from latentkit.texts import readable
 
-__all__ = ["Parser", "check_threads", "guarded", "limited_threads", "machine_memory", "watched"]
+__all__ = [
+    "Parser",
+    "check_threads",
+    "guarded",
+    "limited_threads",
+    "machine_memory",
+    "printed",
+    "said",
+    "watched",
+]
 
 _ALWAYS_ALLOWED = 64  # threads, so that settings go from one machine to another
 
@@ -50,7 +61,7 @@ def guarded(program: str, run: Callable[[], None], *, interrupted: Callable[[], 
     """
 
     def say(text: object) -> None:
-        print(f"{program}: {' '.join(str(text).split())}", file=sys.stderr)
+        print(_holding(f"{program}: {' '.join(str(text).split())}", sys.stderr), file=sys.stderr)
 
     def warn(message: Warning | str, category: type[Warning], *_where: Any, **_more: Any) -> None:
         say(f"warning: {message}")
@@ -74,6 +85,12 @@ def guarded(program: str, run: Callable[[], None], *, interrupted: Callable[[], 
     except BrokenPipeError:
         # Whoever read the output has gone, as with `| head`; nobody is left to tell.
         sys.stderr.close()
+    except OSError as error:
+        # What the system says of a file that a user named: no permission, a name too long, a disk that fails.
+        if error.filename is None or error.errno is None:
+            raise
+        say(f"cannot use {os.fsdecode(error.filename)[:300]}: {error.strerror}")
+        return 2
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise
@@ -112,6 +129,29 @@ def _raising_on_requests_to_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def printed(text: str) -> None:
+    """Print a text on standard output; what that cannot hold, and what would be an order to a terminal, by its code."""
+    print(_holding(text, sys.stdout))
+
+
+def _holding(text: str, stream: IO[str] | None) -> str:
+    """Return a text as a stream can hold it: under LC_ALL=C that may be ASCII alone, of which names are no part.
+
+    A file's name that is no text comes as halves of surrogate pairs, which such streams write as the bytes they were.
+    """
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    errors = getattr(stream, "errors", None) or "strict"
+
+    def held(character: str) -> str:
+        try:
+            character.encode(encoding, errors)
+        except UnicodeEncodeError:
+            return character.encode(encoding, "backslashreplace").decode(encoding)
+        return character if "\ud800" <= character <= "\udfff" else readable(character)
+
+    return text if text.isascii() and text.isprintable() else "".join(map(held, text))
+
+
 def watched() -> bool:
     """Whether somebody sees standard error as it is written; a progress bar in a log file is litter."""
     return sys.stderr is not None and sys.stderr.isatty()
@@ -140,9 +180,55 @@ def limited_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def said(program: str, text: str) -> None:
+    """Say something before a long run, to somebody who watches; a log file hears nothing."""
+    if watched():
+        print(f"{program}: {text}", file=sys.stderr)
+
+
 def machine_memory() -> int:
-    """Return the bytes of memory that this machine has, or 1 TiB where it does not say."""
+    """Return the bytes of memory that this process may use, or 1 TiB where the machine does not say.
+
+    What a container or a service is allowed counts, where that is less than what the machine has.
+    """
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 2**40
+        memory = 2**40
+    return min([memory, *_allowed()])
+
+
+def _allowed(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Return the bytes that the control groups of this process are limited to, of those that Linux shows.
+
+    Args:
+        groups: the file that names them, one a line: `0::/path` of version 2, `4:memory:/path` of version 1.
+        root: where their files are.
+
+    References:
+        The Linux kernel's documentation, "Control Group v2" (`memory.max`) and "Memory Resource Controller"
+        (`memory.limit_in_bytes` of version 1).
+    """
+    try:
+        lines = groups.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # another system
+        return []
+    found = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers == "":
+            base, name = root, "memory.max"
+        elif "memory" in controllers.split(","):
+            base, name = root / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A group is held to the limits of all above it. In a container the path may be the one outside, which is not
+        # there, and only the limits of the root are seen, which are the container's.
+        own = base / path.lstrip("/")
+        for folder in (own, *own.parents):
+            with suppress(OSError, ValueError):  # "max" is no number
+                found.append(int((folder / name).read_text(encoding="ascii")))
+            if folder == base:
+                break
+    return found

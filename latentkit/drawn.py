@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from latentkit.adapters import REFERENCE
 from latentkit.checkpoint import Checkpoint, load
 from latentkit.checks import as_number, as_seed
 from latentkit.console import watched
+from latentkit.engines import check_engine
 from latentkit.errors import ArgumentError, CriticError
 from latentkit.files import check_target
 from latentkit.judges import ENOUGH, Judged, judge
@@ -17,28 +19,45 @@ from latentkit.limits import MOST_AT_A_TIME, MOST_SCORED, check_memory, count_of
 from latentkit.priors import Normal
 from latentkit.quality import QualityMap, quality_map
 from latentkit.quality.chart import GRAPH_LIMIT
+from latentkit.sampling.batches import USUAL
 from latentkit.sampling.truncate import truncated_sample
+from latentkit.stores import kind_of
 from latentkit.views import viewed
 
-__all__ = ["best_of", "draw", "loaded", "map_of", "opened", "shows"]
+__all__ = ["best_of", "check_filling", "draw", "filled_by", "loaded", "map_of", "opened", "shows"]
 
 
-def opened(arguments: argparse.Namespace, suffixes: Sequence[str] = ()) -> tuple[Checkpoint, Path]:
-    """Return the checkpoint as `--class` asks and the output's path; both are checked before any work."""
+def opened(
+    arguments: argparse.Namespace, suffixes: Sequence[str] = (), *, stores: bool = False
+) -> tuple[Checkpoint, Path]:
+    """Return the checkpoint as `--class` asks and the output's path; both are checked before any work.
+
+    Args:
+        arguments: the options.
+        suffixes: what the output's name may end in, or none for a folder.
+        stores: whether it may be a store's as well, which is checked when it is made.
+    """
     out = Path(arguments.out)
-    if suffixes:
+    if suffixes and not (stores and kind_of(out)):
         if out.suffix.lower() not in suffixes:
-            raise ArgumentError(f"--out must end in {' or '.join(suffixes)}, got {arguments.out!r}")
+            wanted = " or ".join(suffixes)
+            also = ", or name a store (a folder without a suffix, .zarr or .parquet)" if stores else ""
+            raise ArgumentError(f"--out must end in {wanted}{also}, got {arguments.out!r}")
         check_target(out)
 
     as_seed(arguments.seed)
-    count_of(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
+    if arguments.batch_size is not None:
+        count_of(arguments.batch_size, "--batch-size", most=MOST_AT_A_TIME)
     return viewed(loaded(arguments.checkpoint), arguments.label, str(arguments.checkpoint)), out
 
 
 def loaded(name: str) -> Checkpoint:
     """Return the checkpoint of a folder or a bundled name, or what a reference that `import` wrote refers to."""
-    if not (Path(name) / REFERENCE).is_file():
+    try:
+        referred = (Path(name) / REFERENCE).is_file()
+    except (OSError, ValueError):  # no name that a file can have, as `load` will say
+        referred = False
+    if not referred:
         return load(name)
     # All families of adapters come with it, which the other commands need not wait for.
     from latentkit.adapters.importing import load_reference
@@ -49,6 +68,49 @@ def loaded(name: str) -> Checkpoint:
 def shows(arguments: argparse.Namespace) -> bool:
     """Whether a progress bar would be seen: not by a script, nor in a log file."""
     return not arguments.json and watched()
+
+
+def check_filling(arguments: argparse.Namespace, *, store: bool, hint: str) -> None:
+    """Check the options that say how a store is filled.
+
+    Args:
+        arguments: the options.
+        store: whether there is one to be filled.
+        hint: how to ask for one.
+
+    Raises:
+        ArgumentError: if such an option is given and there is none, or one is out of range.
+    """
+    given = {
+        "--resume": arguments.resume,
+        "--engine ray": arguments.engine != "local",
+        "--address": arguments.address is not None,
+        "--workers": arguments.workers is not None,
+        "--gpus": arguments.gpus > 0,
+    }
+    names = [name for name, there in given.items() if there]
+    if names and not store:
+        raise ArgumentError(f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} for a store; {hint}")
+    others = [name for name in names if name not in ("--resume", "--engine ray")]
+    if others and arguments.engine != "ray":
+        raise ArgumentError(
+            f"{' and '.join(others)} {'goes' if len(others) == 1 else 'go'} with --engine ray; add that"
+        )
+    check_engine(arguments.engine, address=arguments.address, workers=arguments.workers, gpus=arguments.gpus)
+
+
+def filled_by(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return how a store is to be filled, and let an interrupt say how to go on with it."""
+    arguments.interrupted.append("the blocks that are done stay; give the same command with --resume to go on")
+    return {
+        "engine": arguments.engine,
+        "address": arguments.address,
+        "workers": arguments.workers,
+        "threads": arguments.threads,
+        "gpus": arguments.gpus,
+        "resume": arguments.resume,
+        "progress": shows(arguments),
+    }
 
 
 def draw(checkpoint: Checkpoint, arguments: argparse.Namespace, n: int, truncation: float | None = None) -> Tensor:
@@ -100,7 +162,9 @@ def map_of(
     """Return the quality map of n latents of `--seed`, with a chart if islands or ways are wanted, and its critic."""
     if checkpoint.critic is None and len(checkpoint.holdout) < ENOUGH:
         raise CriticError(f"{arguments.checkpoint} has no critic, so its latents cannot be scored")
-    check_memory(checkpoint, n, "scoring", samples=False)
+    stored = getattr(arguments, "store", None)
+    if stored is None:
+        check_memory(checkpoint, n, "scoring", samples=False)
     can_allow = hasattr(arguments, "allow_uninformative")
     judged = judge(
         checkpoint.generator,
@@ -108,8 +172,9 @@ def map_of(
         checkpoint.holdout,
         seed=arguments.seed,
         start=n,
-        batch_size=arguments.batch_size,
+        batch_size=arguments.batch_size or USUAL,
     )
+    filling = {} if stored is None else {"store": stored, **filled_by(arguments)}
     try:
         found = quality_map(
             checkpoint.generator,
@@ -121,7 +186,7 @@ def map_of(
             calibration=judged.calibration,
             graph_limit=GRAPH_LIMIT if charted else 0,
             allow_uninformative=can_allow and arguments.allow_uninformative,
-            progress=shows(arguments),
+            **{"progress": shows(arguments), **filling},
         )
     except CriticError as error:
         way_out = "leave out --best" if hasattr(arguments, "best") else "train longer"

@@ -12,6 +12,7 @@ __all__ = [
     "CurveError",
     "DataError",
     "DivergenceError",
+    "EngineError",
     "LabelError",
     "LatentkitError",
     "MissingDependencyError",
@@ -64,6 +65,10 @@ class CostError(LatentkitError, RuntimeError):
 
 class DivergenceError(LatentkitError, ArithmeticError):
     """Training produced a loss or a gradient that is not finite."""
+
+
+class EngineError(LatentkitError, RuntimeError):
+    """The workers that were to share a long job cannot be had, or some of it keeps ending them."""
 
 
 class OutputError(LatentkitError, OSError):

@@ -183,7 +183,7 @@ def neighbour_graph(
         ArgumentError: if k is not a whole number of at least 1.
     """
     features = floating(features, "features")
-    if features.ndim != 2 or len(features) == 0:
+    if features.ndim != 2 or features.numel() == 0:
         raise ShapeError(f"features must be (N, F) with at least one row, got {tuple(features.shape)}")
     require_finite(features, "features")
     count = len(features)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentkit import streams
-from latentkit.checks import as_count, as_number, as_seed
+from latentkit.checks import as_count, as_number, as_seed, floating, require_finite
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.graphs import neighbour_graph
 from latentkit.neighbours import Neighbours
@@ -79,6 +79,14 @@ class Holes:
         )
 
 
+def _as_samples(train: Tensor) -> Tensor:
+    """Return training samples (N, *S), floats, if they are that."""
+    rows = floating(train, "train")
+    if rows.ndim < 2 or rows.numel() == 0:
+        raise ShapeError(f"train must be (N, *S), at least one sample, got {tuple(rows.shape)}")
+    return require_finite(rows, "train")
+
+
 def find_holes(matching: Matching, train: Tensor, *, least_share: float = LEAST_SHARE) -> Holes:
     """Group the training samples that a generator does not reach.
 
@@ -92,6 +100,7 @@ def find_holes(matching: Matching, train: Tensor, *, least_share: float = LEAST_
         ArgumentError: if the share is out of range.
     """
     least = as_number(least_share, "least_share", least=0.0, most=1.0)
+    train = _as_samples(train)
     if len(train) != len(matching.holes):
         raise ShapeError(f"train must be the {len(matching.holes)} samples that were matched, got {len(train)}")
     rows = matching.holes.nonzero()[:, 0]
@@ -150,7 +159,7 @@ def repair(
         progress: show a progress bar on standard error.
 
     Raises:
-        ShapeError: if `unreached` is not (N,).
+        ShapeError: if `unreached` is not (N,), or the samples are not of the generator's shape.
         ArgumentError: if nothing is unreached, an argument is out of range, or the generator has no parameters.
 
     References:
@@ -161,6 +170,7 @@ def repair(
     rounds, steps, pool = as_count(rounds, "rounds"), as_count(steps, "steps"), as_count(pool, "pool")
     weight, lr = as_number(weight, "weight", least=1.0), as_number(lr, "lr", least=0.0, open_least=True)
     seed = as_seed(seed)
+    train = _as_samples(train)
     if unreached.shape != (len(train),):
         raise ShapeError(
             f"unreached must be ({len(train)},), one for each training sample, got {tuple(unreached.shape)}"
@@ -185,7 +195,10 @@ def repair(
             rows = torch.searchsorted(chances, draws[:, 0] * chances[-1]).clamp(max=len(train) - 1)
             distinct, place = rows.unique(return_inverse=True)
             latents = mended.prior.sample(pool, seed=streams.derived_seed(seed, streams.REPAIR), start=number * pool)
-            made = compared(features, generate(mended, latents, batch_size=1024))
+            samples = generate(mended, latents, batch_size=1024)
+            if samples.shape[1:] != train.shape[1:]:
+                raise ShapeError(f"train must be samples {tuple(samples.shape[1:])}, got {tuple(train.shape[1:])}")
+            made = compared(features, samples)
             nearest = Neighbours(made).nearest(compared(features, train[distinct]), 1)[1][:, 0]
             inputs, targets = latents[nearest[place]], train[rows]
             with evaluating(mended), torch.inference_mode(False), torch.enable_grad():

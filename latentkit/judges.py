@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from latentkit.calibration import FEWEST, Calibration
-from latentkit.errors import CriticError
+from latentkit.checks import floating
+from latentkit.errors import CriticError, ShapeError
 from latentkit.opinions import best_critic, second_opinion
 from latentkit.protocols import Critic, Generator
 from latentkit.quality import calibrate_against
@@ -67,6 +68,9 @@ def judge(
         CriticError: if there is no critic and too few samples to train one.
         ShapeError: if the real samples are not of the generator's shape.
     """
+    real = floating(real, "real samples")
+    if real.ndim < 2:
+        raise ShapeError(f"real samples must be (M, *S), got {tuple(real.shape)}")
     mine = None
     if own is not None and len(real) >= FEWEST:
         found = calibrate_against(generator, own, real, seed=seed, start=start, batch_size=batch_size)

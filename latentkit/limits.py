@@ -16,6 +16,7 @@ __all__ = [
     "MOST_FRAMES",
     "MOST_KEYS",
     "MOST_SCORED",
+    "MOST_STORED",
     "MOST_STRENGTH",
     "check_drawable",
     "check_frame",
@@ -26,6 +27,7 @@ __all__ = [
 
 # What is refused before any work: beyond these a slip of the finger is likelier than a wish.
 MOST_SCORED = 10_000_000  # latents: hours
+MOST_STORED = 10_000_000_000  # latents, on many machines
 MOST_FRAMES = 100_000  # an hour of film
 MOST_KEYS = 10_000
 MOST_AT_A_TIME = 1_000_000

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentkit import streams
 from latentkit.calibration import CalibratedCritic, Measures, score
-from latentkit.checks import as_number, as_seed, floating
+from latentkit.checks import as_latents, as_number, as_seed
 from latentkit.errors import CostError
 from latentkit.holes import Holes, find_holes, repair
 from latentkit.neighbours import distances
@@ -166,7 +166,7 @@ def refine(
         ArgumentError: if hardly any generated sample lies where data lie, or an argument is out of range.
     """
     most, seed = as_number(most_evaluations, "most_evaluations", least=1.0), as_seed(seed)
-    train, held_out = floating(train, "train"), floating(held_out, "held_out")
+    train, held_out = as_latents(train, name="train"), as_latents(held_out, name="held_out")
     # Matches may lie as far out as all but one real sample in a thousand: the critic, not the gate, weighs the tails.
     support = support or fit_support(train, held_out, share=0.999)
     shared: dict[str, Any] = {"pool": pool, "batch_size": batch_size, "progress": progress, "support": support}

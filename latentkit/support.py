@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from latentkit.checks import as_count, as_number, floating, require_finite
+from latentkit.checks import as_count, as_latents, as_number, floating, require_finite
 from latentkit.errors import ShapeError
 from latentkit.neighbours import Neighbours
 
@@ -68,7 +68,8 @@ class Support:
 
     def of_rows(self, rows: Tensor) -> Tensor:
         """Return the logits (N,) float32 of samples whose features (N, F) are known."""
-        return -torch.log(self._ratio(rows) / self.limit).float()
+        known = as_latents(rows, self.neighbours.points.shape[1], "rows", least=0).float()
+        return -torch.log(self._ratio(known) / self.limit).float()
 
     def _ratio(self, rows: Tensor) -> Tensor:
         values, indices = self.neighbours.nearest(rows, self.k)
@@ -101,13 +102,18 @@ def fit_support(
         [True, False]
     """
     share = as_number(share, "share", least=0.0, most=1.0)
-    sides = []
+    sides, shapes = [], set()
     for name, values, fewest in (("train", train, FEWEST), ("held_out", held_out, 20)):
         rows = floating(values, name)
-        if rows.ndim < 2 or len(rows) < fewest:
+        if rows.ndim < 2 or len(rows) < fewest or rows.numel() == 0:
             raise ShapeError(f"{name} must be (N, ...) with at least {fewest} real samples, got {tuple(rows.shape)}")
+        shapes.add(tuple(rows.shape[1:]))
+        if len(shapes) > 1:
+            raise ShapeError(f"train and held_out must be samples of one shape, got {' and '.join(map(str, shapes))}")
         sides.append(require_finite(compared(features, rows), name))
     known, held = sides
+    if known.shape[1:] != held.shape[1:]:
+        raise ShapeError(f"train and held_out must be samples of one shape, got {train.shape} and {held_out.shape}")
     k = min(30, max(5, len(known) // 200)) if k is None else as_count(k, "k")
     neighbours = Neighbours(known)
     between = neighbours.nearest(held, 1)[0].double()

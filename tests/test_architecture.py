@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module imports from the rows above its own, and from its own package.
 LAYERS = [
-    ["errors", "exports", "shown", "tables"],
+    ["errors", "exports", "interrupts", "shown", "tables", "texts"],
     ["checks", "console", "bundled"],
     ["files", "streams", "images", "archives"],
     ["folders"],

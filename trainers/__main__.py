@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentkit.console import Parser, guarded, watched
+from latentkit.console import Parser, guarded, printed, watched
 from latentkit.errors import ArgumentError
 from trainers.families import FAMILIES, MEASURES, Family, add_options, add_settings, given_settings, made_config
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if summary is None:
             return
         said = summary.pop("said", None) or _said(summary)
-        print(json.dumps(summary) if arguments.json else said)
+        printed(json.dumps(summary) if arguments.json else said)
 
     return guarded("latentkit-train", run, interrupted=lambda: left)
 
@@ -62,18 +62,18 @@ def _said(summary: dict[str, Any]) -> str:
 
 def _left(arguments: argparse.Namespace) -> str:
     """Say what an interrupt left behind."""
-    from trainers.snapshots import Snapshots
-    from trainers.study import MARKER
+    from latentkit.manifest import snapshot_path, snapshot_steps
 
     out = Path(arguments.out)
     if arguments.family == "sweep":
-        begun = MARKER.read(out) is not None
+        # Never imported for this alone: torch, which it needs, may be half imported just now.
+        study = sys.modules.get("trainers.study")
+        begun = study is not None and study.MARKER.read(out) is not None
         return f"{out} keeps what is done, and the same command goes on from there" if begun else "nothing was written"
-    snapshots = Snapshots(out, 1)
-    steps = snapshots.steps()
-    if not steps:
-        return "nothing was written"
-    return f"{snapshots.path(steps[0])} is saved, and --resume goes on from there"
+    steps = snapshot_steps(out)
+    return (
+        f"{snapshot_path(out, steps[0])} is saved, and --resume goes on from there" if steps else "nothing was written"
+    )
 
 
 def _parser(argv: Sequence[str]) -> Parser:
@@ -183,7 +183,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any] | None:
     if arguments.movie is not None:
         if begun is not None and begun.step >= config.steps:
             raise ArgumentError(f"--movie films steps as they are made, and {out} has made all {config.steps}")
-        if not arguments.movie.lower().endswith(".gif"):
+        if Path(arguments.movie).suffix.lower() != ".gif":  # ".gif" alone is a name without one
             raise ArgumentError(f"--movie must end in .gif, got {arguments.movie!r}")
         check_target(arguments.movie)
     data = _data(arguments, family)

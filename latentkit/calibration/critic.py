@@ -10,7 +10,7 @@ from latentkit.checks import as_count, floating, require_finite
 from latentkit.errors import NonFiniteError, ShapeError
 from latentkit.protocols import Critic, check_rows, evaluating, place_of
 
-__all__ = ["CalibratedCritic", "score", "score_batch"]
+__all__ = ["CalibratedCritic", "logits_of", "require_logits", "score", "score_batch"]
 
 
 def score(critic: Critic, samples: Tensor, *, batch_size: int = 256) -> Tensor:
@@ -32,10 +32,21 @@ def score(critic: Critic, samples: Tensor, *, batch_size: int = 256) -> Tensor:
 
 def score_batch(critic: Critic, samples: Tensor) -> Tensor:
     """Return the logits (N,) float32 of one batch (N, *S), on the CPU."""
+    return require_logits(logits_of(critic, samples).to("cpu"))
+
+
+def logits_of(critic: Critic, samples: Tensor) -> Tensor:
+    """Return the logits (N,) float32 of one batch (N, *S), where the critic is; not looked at yet.
+
+    Samples that are there already, in the critic's dtype, are scored as they lie in memory.
+    """
     device, dtype = place_of(critic)
     with evaluating(critic), torch.no_grad():
-        logits = _one_each(critic(samples.to(device, dtype)), len(samples))
-    logits = logits.detach().to("cpu", torch.float32)
+        return _one_each(critic(samples.to(device, dtype)), len(samples)).detach().to(torch.float32)
+
+
+def require_logits(logits: Tensor) -> Tensor:
+    """Return logits unchanged if all are finite, or raise `NonFiniteError`."""
     if not bool(torch.isfinite(logits).all()):
         raise NonFiniteError("the critic returned NaN or infinite logits; its weights or its input are broken")
     return logits

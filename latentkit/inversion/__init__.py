@@ -10,16 +10,19 @@ from latentkit.inversion.evolution import invert_without_gradients
 from latentkit.inversion.gradient import invert
 from latentkit.inversion.losses import Loss, feature_loss, pixel_loss, pyramid_loss
 from latentkit.inversion.result import Inversion
+from latentkit.inversion.stored import InvertWork, invert_to
 
 __all__ = [
     "Editability",
     "FittedEncoder",
     "Inversion",
+    "InvertWork",
     "Loss",
     "editability",
     "feature_loss",
     "fit_encoder",
     "invert",
+    "invert_to",
     "invert_without_gradients",
     "pixel_loss",
     "pyramid_loss",

@@ -5,6 +5,7 @@ depends on its own two samples alone. Gradient descent needs it to be made of to
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -21,7 +22,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def pixel_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean squared difference (N,) of the numbers of samples (N, *S) and (N, *S)."""
+    """Return the mean squared difference (N,) of the numbers of samples (N, *S) and (N, *S).
+
+    Raises:
+        ShapeError: if they are no floats (N, *S), or of two shapes.
+    """
+    _check_pair(made, wanted)
     return (made - wanted).square().reshape(len(made), -1).mean(1)
 
 
@@ -33,13 +39,27 @@ def pyramid_loss(made: Tensor, wanted: Tensor) -> Tensor:
     samples that the generator cannot make exactly; for those that it can, `pixel_loss` gets there in fewer steps.
 
     Raises:
-        ShapeError: if the samples are no images, or of two shapes.
+        ShapeError: if the samples are no floats, no images, or of two shapes.
 
     References:
         Burt, Adelson (1983), "The Laplacian pyramid as a compact image code". Bojanowski, Joulin, Lopez-Paz, Szlam
         (2018), "Optimizing the latent space of generative networks", section 3.
     """
+    _check_pair(made, wanted)
     return laplacian_distance(made, wanted)
+
+
+def _check_pair(made: Tensor, wanted: Tensor) -> None:
+    """Refuse what is no pair of float tensors (N, *S); whether all numbers are finite is seen in the loss."""
+    for name, x in (("made", made), ("wanted", wanted)):
+        if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1:
+            raise ShapeError(f"{name} samples must be a tensor of floats (N, *S), got {_said(x)}")
+    if made.shape != wanted.shape:
+        raise ShapeError(f"made and wanted samples must have one shape, got {_said(made)} and {_said(wanted)}")
+
+
+def _said(x: Any) -> str:
+    return f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
 
 
 def feature_loss(features: Callable[[Tensor], Tensor]) -> Loss:

@@ -105,7 +105,7 @@ def _checked(samples: Any) -> Tensor:
         raise ShapeError(f"samples must be floats (images in [-1, 1]), got {samples.dtype}; bytes are x / 127.5 - 1")
     rows = floating(samples, "samples")
     if rows.ndim < 2 or len(rows) == 0:
-        hint = "; for one sample pass x[None]" if len(rows) else ""
+        hint = "; for one sample pass x[None]" if rows.ndim else ""
         raise ShapeError(f"samples must be (N, ...), at least one, got {tuple(rows.shape)}{hint}")
     return require_finite(rows, "samples").cpu()
 

@@ -53,6 +53,8 @@ class ConvGenerator(nn.Module):
     """
 
     network: ClassVar[str] = "conv-generator"
+    #: What forward calls one after another, each with what the one before returned, at most reshaped; see `fold`.
+    in_order: ClassVar[tuple[str, ...]] = ("start", "start_norm", "blocks", "to_image")
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """What some options can be: the names that a user may give."""
 
-__all__ = ["CURVES", "EASES", "ENCODERS", "FILMS", "KINDS", "LOSSES", "METHODS", "SEARCHES"]
+__all__ = ["CURVES", "EASES", "ENCODERS", "FILMS", "KINDS", "LOSSES", "METHODS", "PRECISIONS", "SEARCHES"]
 
 CURVES = (
     "interpolate",
@@ -33,3 +33,4 @@ METHODS = ("mean", "svm", "logistic")
 LOSSES = ("pixels", "pyramid", "features")
 SEARCHES = ("gradient", "evolution")
 ENCODERS = ("own", "fit", "none")
+PRECISIONS = ("float32", "bfloat16")

@@ -1,7 +1,7 @@
 """The options of the verbs that draw, walk, move and find latents."""
 
-from latentkit.options.adding import Verbs, add_best, add_held_out
-from latentkit.options.choices import CURVES, EASES, ENCODERS, FILMS, LOSSES, METHODS, SEARCHES
+from latentkit.options.adding import Verbs, add_best, add_held_out, add_store
+from latentkit.options.choices import CURVES, EASES, ENCODERS, FILMS, LOSSES, METHODS, PRECISIONS, SEARCHES
 
 __all__ = ["add_edit", "add_interpolate", "add_invert", "add_sample"]
 
@@ -9,7 +9,10 @@ __all__ = ["add_edit", "add_interpolate", "add_invert", "add_sample"]
 def add_sample(verbs: Verbs) -> None:
     """Add `sample`."""
     sub = verbs.add(
-        "sample", "Draw samples, as a sheet or as arrays.", "a .png sheet, or .npz with latents and samples"
+        "sample",
+        "Draw samples, as a sheet, as arrays, or as many as the disk takes.",
+        "a .png sheet, .npz with latents and samples, or a store: a folder without a suffix, .zarr or .parquet",
+        measured=True,
     )
     sub.add_argument("-n", type=int, default=64, help="how many samples (default 64)")
     sub.add_argument(
@@ -18,7 +21,13 @@ def add_sample(verbs: Verbs) -> None:
         metavar="SD",
         help="redraw coordinates beyond this many standard deviations (normal priors)",
     )
+    sub.add_argument("--latents", action="store_true", help="keep the latents too in a store")
+    sub.add_argument("--float", action="store_true", help="keep images in a store as float32, not as bytes")
+    sub.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="what the generator computes in (default float32)"
+    )
     add_best(sub)
+    add_store(sub)
 
 
 def add_interpolate(verbs: Verbs) -> None:
@@ -94,7 +103,11 @@ def add_edit(verbs: Verbs) -> None:
 
 def add_invert(verbs: Verbs) -> None:
     """Add `invert`."""
-    sub = verbs.add("invert", "Find latents that make given samples.", "a .png with pairs, or .npz")
+    sub = verbs.add(
+        "invert",
+        "Find latents that make given samples.",
+        "a .png with pairs, .npz, or a store: a folder without a suffix, .zarr or .parquet",
+    )
     sub.add_argument("--files", nargs="+", metavar="IMAGE", help="image files (default: held-out samples)")
     sub.add_argument("--held-out", type=int, nargs="+", metavar="N", help="numbers of held-out samples")
     sub.add_argument("-n", type=int, default=8, help="the first so many held-out samples (default 8)")
@@ -115,3 +128,4 @@ def add_invert(verbs: Verbs) -> None:
         help="start from the checkpoint's encoder, if it has one (default), from one that is fitted now, or from none",
     )
     sub.add_argument("--editable", action="store_true", help="say how far the critic believes walks away from each")
+    add_store(sub)

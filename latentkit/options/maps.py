@@ -1,6 +1,6 @@
 """The options of the verbs that map the latent space."""
 
-from latentkit.options.adding import Verbs, add_best
+from latentkit.options.adding import Verbs, add_best, add_store
 from latentkit.options.choices import FILMS
 
 __all__ = ["add_project", "add_quality", "add_route", "add_tide"]
@@ -8,10 +8,18 @@ __all__ = ["add_project", "add_quality", "add_route", "add_tide"]
 
 def add_quality(verbs: Verbs) -> None:
     """Add `quality`."""
-    sub = verbs.add("quality", "Score latents with the calibrated critic.", "a .npz with latents and scores")
+    sub = verbs.add(
+        "quality",
+        "Score latents with the calibrated critic.",
+        "a .npz with latents and scores",
+        required=False,
+        measured=True,
+    )
     sub.add_argument("-n", type=int, default=10_000, help="how many latents (default 10000)")
     sub.add_argument("--allow-uninformative", action="store_true", help="write scores even if they mean nothing")
     add_best(sub)
+    add_store(sub)
+    sub.add_argument("--store", metavar="DIR", help="keep the scores of a large map in this folder, as a store")
 
 
 def add_tide(verbs: Verbs) -> None:

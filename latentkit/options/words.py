@@ -24,7 +24,8 @@ MORE = {
         "info runs/digits --json",
     ),
     "sample": (
-        "Latent i of a seed is always the same one, however many are drawn.",
+        "Latent i of a seed is always the same one, however many are drawn. A store is filled block by block, with "
+        "the memory of one block; --resume goes on with it, and --engine ray shares its blocks among workers.",
         "sample runs/digits --out best.png -n 64 --best 0.25",
     ),
     "interpolate": (

@@ -32,11 +32,15 @@ def modules_of(model: Any, seen: frozenset[int] = frozenset()) -> list[nn.Module
 
 
 def place_of(model: Any) -> tuple[torch.device, torch.dtype]:
-    """Return where a model's parameters are and their dtype: the CPU and float32 if it has none."""
+    """Return where a model's parameters are and their dtype: the CPU and float32 if it has none.
+
+    A model whose attribute `takes` is a dtype takes inputs of that one, whatever its parameters are in.
+    """
+    taken = getattr(model, "takes", None)
     for module in modules_of(model):
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.is_floating_point():
-                return tensor.device, tensor.dtype
+                return tensor.device, taken if isinstance(taken, torch.dtype) else tensor.dtype
     return torch.device("cpu"), torch.float32
 
 

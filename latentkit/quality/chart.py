@@ -13,14 +13,18 @@ from latentkit.neighbours import nearest
 from latentkit.priors import Prior, normal_scores
 from latentkit.projection import Features, NearestRows, nearest_rows, sample_features
 from latentkit.protocols import Generator
+from latentkit.quality.placing import Placing, exact_places
 
-__all__ = ["GRAPH_LIMIT", "NUMBERS", "Chart", "chosen", "places_of"]
+__all__ = ["GRAPH_LIMIT", "NUMBERS", "Chart", "chart_size", "charted", "chosen", "looked_through", "settled"]
 
 #: Latents whose samples are charted, by default.
 GRAPH_LIMIT = 20_000
 
 #: Numbers that the features of a chart may have in all: 256 MB.
 NUMBERS = 2**26
+
+#: A chart is chosen among so many times as many latents as it has: enough to find good ones where one in 20 is.
+SEEN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,8 @@ class Chart:
 
     Attributes: `prior` of the latents; `latents` (G, D); `features` (G, F) float32, whose Euclidean distance is that of
     the samples; `probability` (G,) float64 of the samples; `custom`, whether the features are those of a function
-    rather than all numbers of a sample.
+    rather than all numbers of a sample; `exact`, whether other samples are placed at the very nearest of these, or by a
+    `Placing`, which is many times faster and now and then takes one that is hardly further away.
     """
 
     prior: Prior
@@ -37,10 +42,16 @@ class Chart:
     features: Tensor
     probability: Tensor
     custom: bool
+    exact: bool = True
 
     def __len__(self) -> int:
         """Return how many points there are."""
         return len(self.latents)
+
+    @property
+    def at_once(self) -> int:
+        """How many samples are placed at once: enough to be worth a pass over the chart, few enough for the memory."""
+        return max(64, min(4096, NUMBERS // (8 * self.features.shape[1])))
 
     @cached_property
     def knn(self) -> NearestRows:
@@ -77,8 +88,13 @@ class Chart:
         """The points joined to those with the nearest latents, in the prior's own coordinates; made once."""
         return neighbour_graph(normal_scores(self.prior, self.latents))
 
+    @cached_property
+    def placing(self) -> Placing:
+        """The short way to a sample's place; made once, when first asked for, in a second or so."""
+        return Placing.of(self.features)
+
     def nearest(self, features: Tensor) -> Tensor:
-        """Return the point (M,) int32 whose sample is nearest to each row of features (M, F).
+        """Return the point (M,) int32 whose sample is nearest to each row of features (M, F), if not `exact` almost.
 
         Raises:
             ArgumentError: if these are other features than the chart's.
@@ -89,9 +105,26 @@ class Chart:
                 f"the chart's features ({what}) have {self.features.shape[1]} numbers, these have "
                 f"{features.shape[1]}; pass the same features= that the map was charted with"
             )
-        rows = max(64, NUMBERS // (16 * max(features.shape[1], len(self))))
-        parts = [nearest(part, self.features, 1)[1][:, 0] for part in features.split(rows)]
+        if not self.exact:
+            return torch.cat([self.placing.nearest(part) for part in features.split(self.at_once)])
+        parts = [nearest(part, self.features, 1)[1][:, 0] for part in features.split(self.at_once)]
         return torch.cat(parts).to(torch.int32) if parts else torch.empty(0, dtype=torch.int32)
+
+
+def chart_size(limit: int, width: int) -> int:
+    """Return how many points a chart has at most, given the limit that was asked for and the numbers of a feature."""
+    return min(limit, max(NUMBERS // width, 1))
+
+
+def looked_through(size: int, count: int) -> int:
+    """Return among how many of the first of `count` latents a chart of `size` is chosen."""
+    return min(count, SEEN * size)
+
+
+def settled(good: Tensor, limit: int) -> bool:
+    """Whether more latents than those of `good` (N,) bool would leave `chosen(good, limit)` as it is."""
+    found = int(good.sum())
+    return found >= limit - limit // 2 and len(good) - found >= limit // 2
 
 
 def chosen(good: Tensor, limit: int) -> Tensor:
@@ -104,39 +137,46 @@ def chosen(good: Tensor, limit: int) -> Tensor:
     return torch.cat([rows[0][: limit - others], rows[1][:others]]).sort().values
 
 
-def places_of(
-    chart: Chart,
-    picked: Tensor,
-    count: int,
+def charted(
+    prior: Prior,
     latents_of: Callable[[Tensor], Tensor],
+    probability: Tensor,
+    threshold: float,
     generator: Generator,
     features: Features | None,
-    *,
+    limit: int,
     batch_size: int,
     progress: bool,
-) -> Tensor:
-    """Return the row of the chart (N,) int32 whose sample is nearest to each latent's.
+) -> tuple[Chart, Tensor]:
+    """Return the chart of a map whose scores are known, and each latent's place (N,) int32 on it.
 
     Args:
-        chart: the chart.
-        picked: (G,) long, which of the latents its rows are.
-        count: how many latents N there are.
-        latents_of: rows (M,) long to latents (M, D).
+        prior: of the latents.
+        latents_of: rows (M,) long of the map to latents (M, D).
+        probability: (N,) of each latent.
+        threshold: from which a latent counts as good.
         generator: the model.
-        features: what the chart was made with.
+        features: samples (B, *S) to features (B, F), or None for all numbers of a sample.
+        limit: how many latents to chart, at most.
         batch_size: latents a call.
         progress: show a progress bar on standard error.
     """
     from tqdm import tqdm
 
+    def featured_rows(rows: Tensor) -> Tensor:
+        return sample_features(generator, latents_of(rows), features or "samples", batch_size=batch_size)
+
+    count = len(probability)
+    size = chart_size(limit, featured_rows(torch.arange(1)).shape[1])
+    picked = chosen(probability[: looked_through(size, count)] >= threshold, size)
+    found = featured_rows(picked)
+    exact = exact_places(count, *found.shape)
+    chart = Chart(prior, latents_of(picked), found, probability[picked], features is not None, exact)
     places = torch.full((count,), -1, dtype=torch.int32)
     places[picked] = torch.arange(len(picked), dtype=torch.int32)
     others = (places < 0).nonzero()[:, 0]
-    each = max(64, min(4096, NUMBERS // (8 * chart.features.shape[1])))
     with tqdm(total=len(others), desc="placing", unit="latent", disable=not progress, leave=False) as bar:
-        for rows in others.split(each) if len(others) else ():
-            places[rows] = chart.nearest(
-                sample_features(generator, latents_of(rows), features or "samples", batch_size=batch_size)
-            )
+        for rows in others.split(chart.at_once) if len(others) else ():
+            places[rows] = chart.nearest(featured_rows(rows))
             bar.update(len(rows))
-    return places
+    return chart, places

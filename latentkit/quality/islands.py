@@ -5,9 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentkit.checks import floating
+from latentkit.errors import ArgumentError, ShapeError
 from latentkit.neighbours import distances
+from latentkit.quality.chart import Chart
+from latentkit.quality.choosing import best_rows, blocks_of, in_order
 
-__all__ = ["Islands", "apportion", "find_islands"]
+__all__ = ["Islands", "apportion", "best_of_islands", "find_islands"]
 
 #: Members of an island that the others' mean distance is measured to.
 _ASKED = 1000
@@ -61,26 +65,32 @@ class Islands:
 
 
 def find_islands(
-    labels: Tensor,
+    chart: Chart,
+    places: Tensor,
     probability: Tensor,
     threshold: float,
     least: int,
-    places: Tensor,
-    features: Tensor,
     classes: Tensor | None,
 ) -> Islands:
-    """Return what is to be said of islands, given which rows lie on them.
+    """Return the islands of latents, by the components of the chart's good region.
 
     Args:
-        labels: (N,) long, each latent's island, numbered anyhow; -1 for none.
+        chart: the graph of samples.
+        places: (N,) int, each latent's nearest row of the chart.
         probability: (N,) float64 of each latent.
         threshold: from which a latent counts as good.
         least: fewest charted latents of an island.
-        places: (N,) int, each latent's nearest row of the chart.
-        features: (G, F) of the chart.
         classes: (N,) long, each latent's class, or None.
     """
-    good = int((probability >= threshold).sum())
+    well = chart.probability >= threshold
+    found = chart.graph.components(well, least=least)
+    nearest = chart.graph.nearest_kept(found >= 0)
+    found = torch.where(~well & (nearest >= 0), found[nearest], found)
+    labels, good = torch.empty(len(places), dtype=torch.long), 0
+    for part in blocks_of(len(places)):
+        believed = probability[part] >= threshold
+        labels[part] = torch.where(believed, found[places[part].long()], -1)
+        good += int(believed.sum())
     names, labels, count = _by_size(labels)
     kinds = 0 if classes is None or not len(classes) else int(classes.max()) + 1
     makeup = torch.zeros((names, kinds), dtype=torch.float64)
@@ -88,7 +98,7 @@ def find_islands(
     for k in range(names):
         rows = (labels == k).nonzero()[:, 0]
         means[k] = probability[rows].mean()
-        medoids[k] = rows[_medoid(places[rows].long(), features)]
+        medoids[k] = rows[_medoid(places[rows].long(), chart.features)]
         if classes is not None:
             makeup[k] = classes[rows].bincount(minlength=kinds) / len(rows)
     return Islands(
@@ -123,6 +133,36 @@ def _medoid(places: Tensor, features: Tensor) -> int:
     points, asked = features[distinct], distinct[:_ASKED]
     total = torch.cat([(block * weight[:_ASKED]).sum(1) for _, block in distances(points, features[asked])])
     return int((inverse == total.argmin()).nonzero()[0, 0])
+
+
+def best_of_islands(islands: Islands, count: int, weights: Tensor, probability: Tensor, logits: Tensor) -> Tensor:
+    """Return the best rows (M,) of each island, as many of each as its weight says, best first overall.
+
+    Args:
+        islands: K of them.
+        count: how many rows, fewer only where the islands have no more.
+        weights: (K,), not negative; only their proportions count.
+        probability: (N,) of each latent.
+        logits: (N,) of each latent, which decide among equal probabilities.
+
+    Raises:
+        ShapeError: if there is not one weight an island, or the islands are of another map.
+        ArgumentError: if there are no islands, or a weight is negative.
+    """
+    if len(islands.labels) != len(probability):
+        raise ShapeError(f"the islands are those of {len(islands.labels):,} latents, this map has {len(probability):,}")
+    weights = floating(weights, "weights").double()
+    if weights.shape != (len(islands),):
+        raise ShapeError(f"weights must be one an island, ({len(islands)},), got {tuple(weights.shape)}")
+    if not len(islands) or not bool((weights >= 0).all()) or not 0.0 < float(weights.sum()) < float("inf"):
+        raise ArgumentError(
+            f"there must be an island, and weights at least 0 and not all 0, got {weights.tolist()}; {islands.summary}"
+        )
+    quota = apportion(count, weights, islands.count)
+    parts = [
+        best_rows(probability, logits, int(quota[k]), islands.labels == k) for k in range(len(islands)) if quota[k] > 0
+    ]
+    return in_order(torch.cat(parts).sort().values, probability, logits)
 
 
 def apportion(total: int, weights: Tensor, most: Tensor) -> Tensor:

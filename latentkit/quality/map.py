@@ -8,24 +8,19 @@ import torch
 from torch import Tensor
 
 from latentkit.calibration import Calibration
-from latentkit.checks import as_count, as_latents, as_number, floating
-from latentkit.errors import ArgumentError, LabelError, ShapeError
+from latentkit.checks import as_count, as_latents, as_number
+from latentkit.errors import ArgumentError, LabelError
 from latentkit.priors import Prior
-from latentkit.projection import Features, featured, sample_features
+from latentkit.projection import Features, featured
 from latentkit.protocols import Critic, Generator
-from latentkit.quality.chart import GRAPH_LIMIT, NUMBERS, Chart, chosen, places_of
-from latentkit.quality.islands import Islands, apportion, find_islands
+from latentkit.quality.chart import GRAPH_LIMIT, Chart, charted
+from latentkit.quality.choosing import BLOCK, best_rows, drawn_rows, rows_above, threshold_of
+from latentkit.quality.islands import Islands, best_of_islands, find_islands
 from latentkit.quality.scoring import scored_samples
 from latentkit.quality.stored import write_map
 from latentkit.shown import Pictured
 
 __all__ = ["QualityMap"]
-
-#: Latents that are drawn at once: bounds the memory, changes nothing.
-BLOCK = 2**16
-
-#: Share of the held-out real samples that the default threshold calls bad.
-REAL_BELOW = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +75,7 @@ class QualityMap(Pictured):
             raise ArgumentError(
                 "this map does not know how real samples score; say from which probability on: threshold="
             )
-        return float(self.calibration.probability(self.real_logits).quantile(REAL_BELOW))
+        return threshold_of(self.calibration, self.real_logits)
 
     @classmethod
     def of(
@@ -111,15 +106,7 @@ class QualityMap(Pictured):
         """Return the latents (M, D) of some rows (M,) long, in their order, drawing little else."""
         if self.given is not None:
             return self.given[rows]
-        wanted = self.index[rows]
-        found = torch.empty((len(wanted), self.prior.dim))
-        order = wanted.argsort()
-        blocks = torch.div(wanted[order], BLOCK, rounding_mode="floor").unique_consecutive(return_counts=True)[1]
-        for part in order.split(blocks.tolist()):
-            first, last = int(wanted[part[0]]), int(wanted[part[-1]])
-            drawn = self.prior.sample(last - first + 1, seed=self.seed, start=first)
-            found[part] = drawn[wanted[part] - first]
-        return found
+        return drawn_rows(self.prior, self.index[rows], self.seed)
 
     def rows(self, index: Tensor) -> "QualityMap":
         """Return the map of the latents at `index` (M,), in that order; its chart stays the same."""
@@ -137,7 +124,7 @@ class QualityMap(Pictured):
     def above(self, probability: float) -> "QualityMap":
         """Return the latents whose probability is at least `probability`, in the map's order."""
         threshold = as_number(probability, "probability", least=0.0, most=1.0)
-        return self.rows((self.probability >= threshold).nonzero()[:, 0])
+        return self.rows(rows_above(self.probability, threshold))
 
     def top(self, fraction: float) -> "QualityMap":
         """Return the best `fraction` of the latents, best first; at least one.
@@ -147,7 +134,7 @@ class QualityMap(Pictured):
         Raises:
             ArgumentError: if the fraction is not above 0 and at most 1.
         """
-        return self.rows(self._ranked()[: self._count(fraction)])
+        return self.rows(best_rows(self.probability, self.logits, self._count(fraction)))
 
     def top_balanced(self, fraction: float, islands: Islands | None = None) -> "QualityMap":
         """Return the best latents of each island, in proportion to its share, best first overall.
@@ -177,21 +164,8 @@ class QualityMap(Pictured):
             ArgumentError: if the fraction is out of range, there are no islands, or a weight is negative.
             ShapeError: if there is not one weight an island, or the islands are of another map.
         """
-        if len(islands.labels) != len(self):
-            raise ShapeError(f"the islands are those of {len(islands.labels):,} latents, this map has {len(self):,}")
-        weights = floating(weights, "weights").double()
-        if weights.shape != (len(islands),):
-            raise ShapeError(f"weights must be one an island, ({len(islands)},), got {tuple(weights.shape)}")
-        if not len(islands) or not bool((weights >= 0).all()) or not 0.0 < float(weights.sum()) < float("inf"):
-            raise ArgumentError(
-                f"there must be an island, and weights at least 0 and not all 0, got {weights.tolist()}; "
-                f"{islands.summary}"
-            )
-        quota = apportion(self._count(fraction), weights, islands.count)
-        ranked = self._ranked()
-        islanded = islands.labels[ranked]
-        parts = [(islanded == k).nonzero()[: int(quota[k]), 0] for k in range(len(islands))]
-        return self.rows(ranked[torch.cat(parts).sort().values])
+        count = self._count(fraction)
+        return self.rows(best_of_islands(islands, count, weights, self.probability, self.logits))
 
     def islands(
         self, threshold: float | None = None, *, least: int | None = None, labels: Tensor | None = None
@@ -217,12 +191,7 @@ class QualityMap(Pictured):
             labels = torch.as_tensor(labels).long().cpu()
             if labels.shape != (len(self),) or bool((labels < 0).any()):
                 raise LabelError(f"labels must be one class number a latent, ({len(self)},), got {tuple(labels.shape)}")
-        good = chart.probability >= threshold
-        found = chart.graph.components(good, least=least)
-        nearest = chart.graph.nearest_kept(found >= 0)
-        found = torch.where(~good & (nearest >= 0), found[nearest], found)
-        lying = torch.where(self.probability >= threshold, found[places.long()], -1)
-        return find_islands(lying, self.probability, threshold, least, places, chart.features, labels)
+        return find_islands(chart, places, self.probability, threshold, least, labels)
 
     def bottleneck(self, i: Tensor | int, j: Tensor | int) -> Tensor:
         """Return how good all samples on the best way between latents can be: the largest least probability.
@@ -268,8 +237,9 @@ class QualityMap(Pictured):
             features: samples (B, *S) to features (B, F), whose Euclidean distance says how alike samples are; by
                 default all numbers of a sample.
             graph_limit: how many latents to chart, at most; fewer where their features would have more than 2**26
-                numbers. If there are more, good ones come first but for half of the places; every other latent is
-                told which charted sample its own is nearest to, which takes a second pass over all.
+                numbers. If there are more, ten times as many of the first are looked through, and good ones come first
+                but for half of the places; every other latent is told which charted sample its own is nearest to,
+                which takes a second pass over all. `quality_map` charts first, and needs none.
             batch_size: latents a call.
             progress: show a progress bar on standard error.
 
@@ -278,25 +248,9 @@ class QualityMap(Pictured):
             ShapeError: if `features` does not return one row a sample.
         """
         limit = as_count(graph_limit, "graph_limit")
-        good = self.probability >= self.threshold if len(self.real_logits) else torch.ones(len(self), dtype=torch.bool)
-        probe = sample_features(generator, self.latents_of(torch.arange(1)), features or "samples", batch_size=1)
-        picked = chosen(good, min(limit, max(NUMBERS // probe.shape[1], 1)))
-        found = sample_features(generator, self.latents_of(picked), features or "samples", batch_size=batch_size)
-        return self._with_chart(picked, found, generator, features, batch_size, progress)
-
-    def _with_chart(
-        self,
-        picked: Tensor,
-        found: Tensor,
-        generator: Generator,
-        features: Features | None,
-        batch_size: int,
-        progress: bool,
-    ) -> "QualityMap":
-        """Return this map with a chart of the rows `picked` (G,), whose samples have the features `found` (G, F)."""
-        chart = Chart(self.prior, self.latents_of(picked), found, self.probability[picked], features is not None)
-        places = places_of(
-            chart, picked, len(self), self.latents_of, generator, features, batch_size=batch_size, progress=progress
+        threshold = self.threshold if len(self.real_logits) else 0.0
+        chart, places = charted(
+            self.prior, self.latents_of, self.probability, threshold, generator, features, limit, batch_size, progress
         )
         return replace(self, chart=chart, places=places)
 
@@ -346,11 +300,6 @@ class QualityMap(Pictured):
     def _count(self, fraction: float) -> int:
         fraction = as_number(fraction, "fraction", least=0.0, most=1.0, open_least=True)
         return max(1, round(fraction * len(self)))
-
-    def _ranked(self) -> Tensor:
-        """Return the rows (N,), best first: by probability, and by logit where the calibration makes no difference."""
-        order = torch.argsort(self.logits, descending=True, stable=True)
-        return order[torch.argsort(self.probability[order], descending=True, stable=True)]
 
     def _charted(self) -> tuple[Chart, Tensor]:
         if self.chart is None or self.places is None:

@@ -1,5 +1,6 @@
 """The route: a smooth curve from latent to latent through what a critic believes."""
 
+import operator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,9 +135,10 @@ def both_ends(quality: QualityMap, a: Tensor | int, b: Tensor | int) -> list[Ten
 
 def _end(quality: QualityMap, end: Tensor | int, name: str) -> Tensor:
     """Return the latent (D,) of an end, given itself or as a row of the map."""
-    if isinstance(end, Tensor) and end.ndim:
+    try:
+        row = operator.index(end)
+    except TypeError:
         return as_vector(end, quality.prior.dim, name).cpu()
-    row = int(end)
     if not -len(quality) <= row < len(quality):
         raise ArgumentError(f"{name} must be a latent (D,) or a row from 0 to {len(quality) - 1}, got {row}")
     return quality.latents_of(torch.tensor([row % len(quality)]))[0]

@@ -5,47 +5,95 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from latentkit.checks import as_count, as_latents
-from latentkit.protocols import Generator, check_rows, evaluating, place_of
+from latentkit.checks import as_count, as_latents, one_of
+from latentkit.protocols import Critic, Generator, check_rows, evaluating, place_of
+from latentkit.sampling.batches import planned_batch
+from latentkit.sampling.prepared import PRECISIONS, prepared
+from latentkit.sampling.transfers import brought_back, sent
 
-__all__ = ["generate", "stream"]
+__all__ = ["PREPARED_FROM", "generate", "made", "planned", "stream"]
+
+#: Latents from which on a copy that is folded pays back what making it takes.
+PREPARED_FROM = 512
 
 
-def stream(generator: Generator, latents: Tensor, *, batch_size: int = 64) -> Iterator[Tensor]:
+def stream(
+    generator: Generator, latents: Tensor, *, batch_size: int | None = None, precision: str = "float32"
+) -> Iterator[Tensor]:
     """Yield the samples of latents (N, D) batch by batch, on the CPU, without gradients.
 
-    Only one batch is alive at a time, so a million latents need no more memory than `batch_size`.
-    The generator runs where it is, in eval mode, and gets its mode back between batches.
+    Only one batch is alive at a time (two on a GPU, where the next is computed while one is copied back), so a million
+    latents need no more memory than `batch_size`. The generator runs where it is, in eval mode, and gets its mode back
+    between batches. From 512 latents on a copy runs in its place, made by `prepared` when the first batch is asked for.
 
     Args:
         generator: the model.
         latents: (N, D).
-        batch_size: latents a call; changes nothing beyond float rounding.
+        batch_size: latents a call; changes nothing beyond float rounding. None takes 64, and from 8,192 latents on
+            what `measured_batch` finds fastest for this generator on this machine.
+        precision: "float32" for the model's own numbers, or "bfloat16"; see `prepared`.
 
     Raises:
         ShapeError: if the latents are not (N, D) with the prior's D, or the output has other rows.
         NonFiniteError: if a latent holds NaN or infinity.
+        ArgumentError: if an argument is out of range, or this machine does not go with the precision.
     """
     latents = as_latents(latents, generator.prior.dim)
-    batch_size = as_count(batch_size, "batch_size")
-    return _batches(generator, latents, batch_size)
+    batch_size = None if batch_size is None else as_count(batch_size, "batch_size")
+    one_of(precision, "precision", PRECISIONS)
+    return _batches(generator, latents, batch_size, precision)
 
 
-def _batches(generator: Generator, latents: Tensor, batch_size: int) -> Iterator[Tensor]:
+def _batches(generator: Generator, latents: Tensor, batch_size: int | None, precision: str) -> Iterator[Tensor]:
+    runner, size = planned(generator, len(latents), batch_size, precision)
+    for (samples,) in brought_back((samples,) for samples in made(runner, latents, size)):
+        yield samples
+
+
+def planned(
+    generator: Generator, n: int, batch_size: int | None, precision: str, *, critic: Critic | None = None
+) -> tuple[Generator, int]:
+    """Return what makes the samples of n latents, and how many at a time.
+
+    Args:
+        generator: the model.
+        n: how many latents there are in all; it alone decides what is done, so that equal calls go equal ways.
+        batch_size: what was asked for.
+        precision: as in `prepared`.
+        critic: scores the samples, if given.
+    """
+    size = planned_batch(batch_size, n, generator, critic=critic, precision=precision)
+    if n >= PREPARED_FROM or precision != "float32":
+        generator = prepared(generator, precision=precision)
+    return generator, size
+
+
+def made(generator: Generator, latents: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Yield the samples of latents (N, D) batch by batch, where the generator is."""
     device, dtype = place_of(generator)
     for part in latents.split(batch_size):
         with evaluating(generator), torch.no_grad():
-            samples = check_rows(generator(part.to(device, dtype)), len(part), "the generator")
-        yield samples.detach().cpu()
+            samples = check_rows(generator(sent(part, device, dtype)), len(part), "the generator")
+        yield samples.detach()
 
 
-def generate(generator: Generator, latents: Tensor, *, batch_size: int = 64, progress: bool = False) -> Tensor:
+def generate(
+    generator: Generator,
+    latents: Tensor,
+    *,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    progress: bool = False,
+) -> Tensor:
     """Return the samples (N, *S) of latents (N, D) as one CPU tensor.
 
     Args:
-        generator: the model; it runs where it is, in eval mode.
+        generator: the model; it runs where it is, in eval mode. From 512 latents on a copy runs in its place, made
+            by `prepared` for this call.
         latents: (N, D).
-        batch_size: latents a call; changes nothing beyond float rounding.
+        batch_size: latents a call; changes nothing beyond float rounding. None takes 64, and from 8,192 latents on
+            what `measured_batch` finds fastest for this generator on this machine.
+        precision: "float32" for the model's own numbers, or "bfloat16"; see `prepared`.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -54,6 +102,7 @@ def generate(generator: Generator, latents: Tensor, *, batch_size: int = 64, pro
     Raises:
         ShapeError: if the latents are not (N, D) with the prior's D, or the output has other rows.
         NonFiniteError: if a latent holds NaN or infinity.
+        ArgumentError: if an argument is out of range, or this machine does not go with the precision.
 
     Examples:
         >>> import latentkit as lk
@@ -65,7 +114,7 @@ def generate(generator: Generator, latents: Tensor, *, batch_size: int = 64, pro
 
     done = 0
     samples = torch.empty(0)
-    batches = stream(generator, latents, batch_size=batch_size)
+    batches = stream(generator, latents, batch_size=batch_size, precision=precision)
     with tqdm(total=len(latents), desc="generating", unit="sample", disable=not progress, leave=False) as bar:
         for batch in batches:
             if done == 0:

@@ -9,6 +9,7 @@ from latentkit import streams
 from latentkit.checks import as_count, as_latents, as_number, as_vector
 from latentkit.errors import ArgumentError
 from latentkit.priors import Normal, Prior
+from latentkit.priors.prior import singles_within
 
 __all__ = ["truncate", "truncated_sample"]
 
@@ -68,4 +69,5 @@ def truncated_sample(prior: Prior, n: int, *, threshold: float, seed: int, start
     outside = 0.5 * math.erfc(threshold / math.sqrt(2.0))
     u = outside + (1.0 - 2.0 * outside) * streams.uniform(n, prior.dim, seed=seed, start=start)
     z = torch.from_numpy(ndtri(u)).clamp(-threshold, threshold)
-    return (prior.mean + prior.std * z).to(torch.float32)
+    reach = prior.std * threshold
+    return singles_within((prior.mean + prior.std * z).numpy(), prior.mean - reach, prior.mean + reach)

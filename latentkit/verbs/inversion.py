@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentkit.checkpoint import Checkpoint
-from latentkit.drawn import map_of, opened, shows
+from latentkit.drawn import check_filling, filled_by, map_of, opened, shows
 from latentkit.errors import ArgumentError
 from latentkit.files import writing
 from latentkit.images import read_images
@@ -20,6 +20,7 @@ from latentkit.inversion import (
     feature_loss,
     fit_encoder,
     invert,
+    invert_to,
     invert_without_gradients,
     pixel_loss,
     pyramid_loss,
@@ -29,7 +30,9 @@ from latentkit.projection import critic_layer
 from latentkit.protocols import Encoder
 from latentkit.render import samples_sheet, save_png
 from latentkit.series import sample_kind
+from latentkit.stores import kind_of
 from latentkit.verbs.latents import check_numbers
+from latentkit.verbs.output import NAME_A_STORE, described
 from latentkit.views import classes_of
 
 __all__ = ["invert_samples"]
@@ -37,13 +40,19 @@ __all__ = ["invert_samples"]
 #: Latents that are scored to calibrate the critic that judges walks away from what was found.
 MAPPED = 2_000
 
+_NEEDS_GRADIENTS = "--encoder fit needs gradients, which --search evolution does without; leave it out"
+
 #: Samples of a row of a sheet.
 ACROSS = 16
 
 
 def invert_samples(arguments: argparse.Namespace) -> dict[str, Any]:
     """Find latents that make given samples."""
-    checkpoint, out = opened(arguments, (".png", ".npz"))
+    checkpoint, out = opened(arguments, (".png", ".npz"), stores=True)
+    stored = kind_of(out) is not None
+    check_filling(arguments, store=stored, hint=NAME_A_STORE)
+    if stored:
+        return _stored(checkpoint, out, arguments)
     wanted, names = _wanted(checkpoint, arguments)
     check_sheet(checkpoint, out, 2 * len(wanted))
     check_memory(checkpoint, len(wanted) + arguments.pool, "--pool", samples=True)
@@ -57,9 +66,13 @@ def invert_samples(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     steps = count_of(arguments.steps, "--steps", least=0)
     loss = _loss(checkpoint, arguments)
+    critic = None
+    if arguments.editable:  # first, as the critic may turn out not to be worth asking
+        scored, judged = map_of(checkpoint, arguments, MAPPED, charted=False)
+        critic = scored.calibration.applied(judged.critic)
     if arguments.search == "evolution":
         if arguments.encoder == "fit":
-            raise ArgumentError("--encoder fit needs gradients, which --search evolution does without; leave it out")
+            raise ArgumentError(_NEEDS_GRADIENTS)
         found = invert_without_gradients(checkpoint.generator, wanted, loss=loss, generations=steps, **settings)
     else:
         found = invert(
@@ -70,7 +83,6 @@ def invert_samples(arguments: argparse.Namespace) -> dict[str, Any]:
             steps=steps,
             **settings,
         )
-    _write(found, wanted, out)
     said: dict[str, Any] = {
         "wrote": str(out),
         "samples": names,
@@ -79,12 +91,42 @@ def invert_samples(arguments: argparse.Namespace) -> dict[str, Any]:
         "spread_over_starts": found.spread.tolist(),
         "typicality": found.typicality.tolist(),
     }
-    if arguments.editable:
-        scored, judged = map_of(checkpoint, arguments, MAPPED, charted=False)
-        critic = scored.calibration.applied(judged.critic)
+    if critic is not None:
         edited = editability(found, checkpoint.generator, critic, seed=arguments.seed, batch_size=arguments.batch_size)
         said |= {"editability": edited.score.tolist(), "verdict": edited.verdict}
+    _write(found, wanted, out)
     return {**said, **classes_of(checkpoint.generator, found.latents)}
+
+
+def _stored(checkpoint: Checkpoint, out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fill a store with what is found for many samples."""
+    if arguments.editable:
+        raise ArgumentError(
+            "--editable looks at each latent for long, and a store is for many; write .npz, or leave it"
+        )
+    pool = count_of(arguments.pool, "--pool", least=2)
+    check_memory(checkpoint, pool, "--pool", samples=True)
+    if arguments.search == "evolution" and arguments.encoder == "fit":
+        raise ArgumentError(_NEEDS_GRADIENTS)
+    wanted = arguments.files
+    if not wanted or arguments.held_out is not None:
+        wanted, _ = _wanted(checkpoint, arguments)
+    store = invert_to(
+        out,
+        checkpoint.generator,
+        wanted,
+        encoder=_encoder(checkpoint, arguments) if arguments.search == "gradient" else None,
+        loss=_loss(checkpoint, arguments),
+        search=arguments.search,
+        steps=count_of(arguments.steps, "--steps", least=0),
+        starts=count_of(arguments.starts, "--starts", most=pool),
+        pool=pool,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        **filled_by(arguments),
+    )
+    explained = [float(store["explained"][slice(*store.span(k))].sum()) for k in range(store.blocks)]
+    return {"wrote": str(out), "samples": len(store), "explained": sum(explained) / len(store), **described(store)}
 
 
 def _wanted(checkpoint: Checkpoint, arguments: argparse.Namespace) -> tuple[Tensor, list[str]]:

@@ -10,17 +10,21 @@ from latentkit.animation import FASTEST
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_number
 from latentkit.conditional import Marginal
-from latentkit.drawn import best_of, map_of, opened, shows
+from latentkit.console import said
+from latentkit.drawn import best_of, check_filling, map_of, opened, shows
 from latentkit.errors import ArgumentError
 from latentkit.journeys import journey
-from latentkit.limits import MOST_FRAMES, MOST_SCORED, check_drawable, count_of
+from latentkit.limits import MOST_FRAMES, MOST_SCORED, MOST_STORED, check_drawable, check_memory, count_of
 from latentkit.metrics import sample_quality
 from latentkit.projection import Projection
 from latentkit.projection import project as lay_out
 from latentkit.quality import QualityMap
+from latentkit.quality.blocks import SCORES
 from latentkit.render import save_png
 from latentkit.routes import compare_routes
 from latentkit.routes import route as find_route
+from latentkit.stores import Table
+from latentkit.stores.room import in_units
 from latentkit.tides import tide as tide_of
 from latentkit.verbs.output import FILMS, generated, is_film
 from latentkit.views import classes_of, curve_of, island_of, probability_by_class
@@ -36,18 +40,33 @@ LISTED = 12
 
 def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score latents with the calibrated critic, and find their islands."""
-    checkpoint, out = opened(arguments, (".npz",))
+    stored, written = arguments.store, arguments.out is not None
+    if not written:
+        if stored is None:
+            raise ArgumentError("nothing says where to write; give --out FILE.npz, or --store DIR for a large map")
+        arguments.out = stored
+    check_filling(arguments, store=stored is not None, hint="give --store DIR")
+    checkpoint, out = opened(arguments, (".npz",) if written else ())
     fraction = best_of(arguments)
-    scored, judged = map_of(checkpoint, arguments, count_of(arguments.n, "-n", most=MOST_SCORED), charted=True)
+    if fraction is not None and not written:
+        raise ArgumentError("--best says which latents to write, so it needs --out FILE.npz; a store holds them all")
+    n = count_of(arguments.n, "-n", most=MOST_SCORED if stored is None else MOST_STORED)
+    if written or isinstance(checkpoint.generator, Marginal):  # all latents are looked at
+        check_memory(checkpoint, n, "-n", samples=False)
+    if stored is not None and shows(arguments):
+        said("latentkit", f"{n:,} latents: {in_units(Table(n, n, SCORES).nbytes)} on disk")
+    scored, judged = map_of(checkpoint, arguments, n, charted=True)
     labels = checkpoint.generator.labels(scored.latents) if isinstance(checkpoint.generator, Marginal) else None
     islands = scored.islands(labels=labels)
     kept = scored
     if fraction is not None:
         kept = scored.top_balanced(fraction, islands) if arguments.balanced else scored.top(fraction)
-    kept.save(out)
+    if written:
+        kept.save(out)
     calibration = scored.calibration
     return {
         "wrote": str(out),
+        **({} if stored is None else {"store": str(stored)}),
         "latents": len(kept),
         "critic": "a second opinion" if judged.second else "the checkpoint's own",
         "verdict": scored.verdict,

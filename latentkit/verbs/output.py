@@ -14,8 +14,12 @@ from latentkit.files import writing
 from latentkit.protocols import Generator
 from latentkit.render import samples_sheet, save_png
 from latentkit.sampling.generate import generate
+from latentkit.stores import Store
 
-__all__ = ["FILMS", "generated", "is_film", "steps_of", "told", "write_samples"]
+__all__ = ["FILMS", "NAME_A_STORE", "described", "generated", "is_film", "steps_of", "told", "write_samples"]
+
+#: How to ask for a store where a file can be written as well.
+NAME_A_STORE = "let --out name a folder without a suffix, .zarr or .parquet"
 
 #: What a film can end in.
 FILMS = (".gif", ".webp", ".avif", ".apng", ".mp4")
@@ -31,7 +35,7 @@ def told(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Of the checkpoint's place only its last part, and nothing of the film's own: a film is sent to others.
     """
-    left_out = ("verb", "out", "json", "threads", "checkpoint")
+    left_out = ("verb", "out", "json", "threads", "checkpoint", "interrupted")
     given = sorted(vars(arguments).items())
     options = {name: value for name, value in given if value is not None and value is not False}
     kept = {name: value for name, value in options.items() if name not in left_out}
@@ -46,7 +50,20 @@ def steps_of(arguments: argparse.Namespace, out: Path, *, still: int, film: int)
 
 def generated(checkpoint: Checkpoint, latents: Tensor, arguments: argparse.Namespace) -> Tensor:
     """Return the samples of latents (N, D), as `--batch-size` and a progress bar ask."""
-    return generate(checkpoint.generator, latents, batch_size=arguments.batch_size, progress=shows(arguments))
+    precision = getattr(arguments, "precision", "float32")
+    return generate(
+        checkpoint.generator,
+        latents,
+        batch_size=arguments.batch_size,
+        precision=precision,
+        progress=shows(arguments),
+    )
+
+
+def described(store: Store) -> dict[str, Any]:
+    """Return what a store holds, and its size."""
+    columns = {name: f"{c.dtype} {list(c.shape) or ''}".strip() for name, c in store.columns.items()}
+    return {"kind": store.kind, "columns": columns, "blocks": store.blocks, "bytes": store.nbytes}
 
 
 def write_samples(generator: Generator, latents: Tensor, samples: Tensor, out: Path, columns: int | None) -> None:
