@@ -1,4 +1,4 @@
-"""Measures of the bundled generator of Fashion-MNIST, as they stand in its model card.
+"""Claim: the figures in the model card of the bundled generator of Fashion-MNIST.
 
     python -m benchmarks.bundled [--checkpoint DIR] [--json FILE]
 
@@ -7,26 +7,24 @@
 in a sample the class that was asked for; and what the critic's scores are worth on held-out images.
 """
 
-import argparse
-import json
-from pathlib import Path
+import sys
 from typing import Any
 
 import torch
 
 import latentkit as lk
+from benchmarks.claims import concluded, parsed, parser
 from benchmarks.fashion_features import NAME, train_features, unseen_images
 from benchmarks.quality import COLUMNS, compare
 
 SAMPLES = 10_000
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="fashion-mnist", help="the bundled one by default")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--checkpoint", default="fashion-mnist", help="the bundled one by default")
+    arguments = parsed(options, argv)
     torch.set_num_threads(1)
     ckpt = lk.load(arguments.checkpoint)
     view = lk.marginal(ckpt)
@@ -46,9 +44,8 @@ def main() -> None:
     for name, value in table.items():
         print(f"{name.replace('_', ' '):32}{value:8.3f}")
     print(f"critic: {quality.calibration.verdict}; {quality.calibration.explanation}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=2), encoding="utf-8")
+    return concluded(arguments, [], figures=table)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,8 +11,8 @@ All on the bundled generator, class by class unless it says otherwise.
 4. Without labels: sefa, activations and the Jacobian, beside random directions.
 """
 
-import argparse
 import statistics
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import latentkit as lk
-from latentkit.files import write_json
+from benchmarks.claims import concluded, parsed, parser
 from latentkit.render import save_png
 from latentkit.strips import strips
 from latentkit.style import drawing, figure_rgb, new_axes
@@ -152,12 +152,11 @@ def pictures(checkpoint: lk.Checkpoint, folder: Path) -> None:
     save_png(strips(shown, rows=["real", "inverted", "higher by 2.5"]), folder / "real.png")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     """Print the tables and write the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--pictures", type=Path)
+    arguments = parsed(options, argv)
     torch.set_num_threads(1)
     checkpoint = lk.load("fashion-mnist")
     if arguments.pictures:
@@ -180,9 +179,8 @@ def main() -> None:
         print(f"| {name} | {other} | {before:.2f} | {after:.2f} | {left:.2f} |")
     without = unsupervised(generator, critic)
     print("\n" + without.markdown())
-    if arguments.json:
-        write_json(arguments.json, {"methods": methods, "orthogonalised": cleared, "matrix": found.matrix.tolist()})
+    return concluded(arguments, [], methods=methods, orthogonalised=cleared, matrix=found.matrix.tolist())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

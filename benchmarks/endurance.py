@@ -6,7 +6,6 @@ The default recipe trains into a temporary folder and saves every 200 steps; the
 every ten seconds, and a line fitted to what follows the warm-up. Flat means less than 1 MiB in ten minutes.
 """
 
-import argparse
 import contextlib
 import sys
 import tempfile
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latentkit.files import write_json
+from benchmarks.claims import at_most, concluded, parsed, parser
+from benchmarks.clocks import resident
 from trainers import GANConfig, TrainingState, digits, fashion_mnist, train_gan
 
 #: MiB in ten minutes that count as none, and seconds between two readings.
@@ -28,20 +28,13 @@ class _Enough(Exception):
     """The time is up."""
 
 
-def resident() -> float:
-    """Return this process's resident memory in MiB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 2**20
-
-
 def main(argv: list[str] | None = None) -> int:
     """Print the readings' line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--warm-up", type=float, default=5.0, help="minutes")
-    parser.add_argument("--data", choices=sorted(DATA), default="digits")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args(argv)
+    options = parser(__doc__)
+    options.add_argument("--minutes", type=float, default=60.0)
+    options.add_argument("--warm-up", type=float, default=5.0, help="minutes")
+    options.add_argument("--data", choices=sorted(DATA), default="digits")
+    arguments = parsed(options, argv)
     began = time.monotonic()
     readings: list[tuple[float, float, int]] = []
 
@@ -66,13 +59,12 @@ def main(argv: list[str] | None = None) -> int:
         "MiB at the end": float(memory[-1]),
         "largest MiB": float(memory.max()),
         "MiB in ten minutes": float(slope),
-        "wanted at most": FLAT,
     }
     for name, value in found.items():
         print(f"{name:24}{value:12.2f}")
-    if arguments.json:
-        write_json(arguments.json, found)
-    return 0
+    limit = "what the allocator keeps of tensors that come and go"
+    name = f"memory that {arguments.minutes:g} minutes of training gain"
+    return concluded(arguments, [at_most(name, slope, FLAT, unit="MiB in ten minutes", limit=limit)], readings=found)
 
 
 if __name__ == "__main__":

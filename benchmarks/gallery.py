@@ -16,12 +16,11 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 import latentkit as lk
+from benchmarks.clocks import ROOT
 from latentkit.animation import from_frames
 from latentkit.conditional import marginal
 from latentkit.protocols import ConditionalGenerator
 from latentkit.render import samples_sheet, save_png
-
-ROOT = Path(__file__).resolve().parent.parent
 
 POINTS = ("parabola", "grid25", "ring")
 
@@ -87,17 +86,18 @@ def last_frame(film: Path) -> np.ndarray:
         return np.asarray(last.convert("RGB"))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "systems")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         for name in arguments.only:
             print(picture(name, Path(work), arguments.out), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

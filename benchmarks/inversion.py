@@ -9,18 +9,18 @@
 2. Truth: of samples that the generator made, how many are found to under 1 % of the data's variance (target 95 of 100).
 """
 
-import argparse
+import statistics
+import sys
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import latentkit as lk
-from latentkit.files import write_json
+from benchmarks.claims import at_least, concluded, parsed, parser
 from latentkit.inversion import invert
 
-SIZE, SEED = 64, 11
+SEED = 11
 ENOUGH = 0.01  # of the data's variance
 NEGLIGIBLE = 0.001
 
@@ -42,29 +42,30 @@ def timed(generator: lk.Generator, samples: Tensor, singles: int) -> dict[str, f
     }
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     """Print both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--label", default="sneaker")
-    parser.add_argument("--singles", type=int, default=SIZE)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--truth", type=int, default=100)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--label", default="sneaker")
+    options.add_argument("--size", type=int, default=64, help="samples of a batch (default 64)")
+    options.add_argument("--singles", type=int, default=64)
+    options.add_argument("--repeats", type=int, default=2)
+    options.add_argument("--truth", type=int, default=100)
+    arguments = parsed(options, argv, quick={"size": 4, "singles": 1, "repeats": 1, "truth": 4})
     torch.set_num_threads(1)
+    size = arguments.size
     checkpoint = lk.condition(lk.load("fashion-mnist"), arguments.label)
     generator = checkpoint.generator
     variance = float(checkpoint.holdout.flatten(1).var(0, correction=0).mean())
-    made = lk.generate(generator, generator.prior.sample(max(SIZE, arguments.truth), seed=SEED))
+    made = lk.generate(generator, generator.prior.sample(max(size, arguments.truth), seed=SEED))
     rows = []
     print("| samples | batch s | one by one s | times faster | median error / variance: batch | one by one | equal |")
     print("|---|---|---|---|---|---|---|")
     for _ in range(arguments.repeats):
-        for name, samples in (("generated", made[:SIZE]), ("held out", checkpoint.holdout[:SIZE])):
-            row = timed(generator, samples, min(arguments.singles, SIZE))
+        for name, samples in (("generated", made[:size]), ("held out", checkpoint.holdout[:size])):
+            row = timed(generator, samples, min(arguments.singles, size))
             first, second = row["batch_error"] / variance, row["singles_error"] / variance
             equal = abs(first / second - 1.0) < 0.05 or max(first, second) < NEGLIGIBLE
-            rows.append({"samples": name, **row})
+            rows.append({"samples": name, **row, "equal": equal})
             print(
                 f"| {name} | {row['batch']:.1f} | {row['singles']:.1f} | {row['ratio']:.1f} | {first:.5f} | "
                 f"{second:.5f} | {'yes' if equal else 'no'} |",
@@ -73,9 +74,20 @@ def main() -> None:
     found = invert(generator, made[: arguments.truth])
     count = int((found.error < ENOUGH * variance).sum())
     print(f"\n{count} of {arguments.truth} generated samples found to under {ENOUGH:.0%} of the data's variance")
-    if arguments.json:
-        write_json(arguments.json, {"speed": rows, "found": count, "of": arguments.truth})
+    ratios = [
+        at_least(
+            f"one by one / in a batch of {size}, {name}",
+            statistics.median(row["ratio"] for row in rows if row["samples"] == name),
+            10.0,
+            limit="a step of the batch costs its samples' operations; one alone costs mostly torch's calls",
+        )
+        for name in ("generated", "held out")
+    ]
+    share = 100.0 * count / arguments.truth
+    limit = "a search from few starts may end in a local minimum"
+    ratios.append(at_least("generated samples found again", share, 95.0, unit="%", limit=limit))
+    return concluded(arguments, ratios, speed=rows, found=count, of=arguments.truth)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

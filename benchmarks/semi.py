@@ -8,16 +8,14 @@ also the training data without labels and what the generator makes. The accuracy
 samples, after the last step.
 """
 
-import argparse
 import statistics
 import sys
 import time
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from latentkit.files import write_json
+from benchmarks.claims import at_least, concluded, parsed, parser
 from trainers import DATA, Data
 from trainers.loop import descend
 from trainers.semi import SemiConfig, SemiSupervised, accuracy, resolved_semi, train_semi_supervised
@@ -44,16 +42,15 @@ def together(data: Data, config: SemiConfig) -> float:
 KINDS = {"labels alone": alone, "and the rest without": together}
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run, print the table, and write JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=DATA, default=["digits", "fashion-mnist"])
-    parser.add_argument("--labels", type=int, nargs="+", default=[10, 20, 100], help="a class")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--data", nargs="+", choices=DATA, default=["digits", "fashion-mnist"])
+    options.add_argument("--labels", type=int, nargs="+", default=[10, 20, 100], help="a class")
+    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--steps", type=int, default=1000)
+    options.add_argument("--width", type=int, default=16)
+    arguments = parsed(options, argv)
     warnings.simplefilter("ignore", UserWarning)  # such short runs are not about the samples
     rows = []
     print(f"{'data':15}{'labels a class':>15}" + "".join(f"{f'{kind} %':>28}" for kind in KINDS) + f"{'minutes':>9}")
@@ -74,12 +71,17 @@ def main() -> int:
             cells = [f"{cell:>28}" for cell in cells]
             print(f"{name:15}{labels:15}" + "".join(cells) + f"{row['cpu_seconds'] / 60:9.1f}", flush=True)
             rows.append(row)
-    if arguments.json:
-        write_json(
-            arguments.json,
-            {"rows": rows, "steps": arguments.steps, "width": arguments.width, "seeds": arguments.seeds},
+    ratios = [
+        at_least(
+            f"{row['data']}, {row['labels_per_class']} labels a class: accuracy that the rest of the data adds",
+            statistics.mean(row["and the rest without"]) - statistics.mean(row["labels alone"]),
+            0.0,
+            unit="points",
+            limit="a classifier that moves its labelled images is good already, so that little is left to gain",
         )
-    return 0
+        for row in rows
+    ]
+    return concluded(arguments, ratios, rows=rows, steps=arguments.steps, width=arguments.width, seeds=arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ trains those that DIR lacks (about an hour and a half on one thread in all) and 
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -87,18 +88,19 @@ def checkpoint(name: str, kind: str, seed: int, cache: Path) -> Any:
     return lk.load(folder)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     """Train what is not there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--data", nargs="+", choices=NAMES, default=NAMES)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     for seed in SEEDS:
         for name in arguments.data:
             for kind in KINDS:
                 checkpoint(name, kind, seed, arguments.cache)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Claim: data-matched, mended and refined sampling follow the data where published samplers do not.
 
-    python -m benchmarks.toy_truth --cache DIR [--data grid25 ...] [--seeds 0 1 2] [--heavy 2000]
+    python -m benchmarks.toy_truth --cache DIR [--data grid25 ...] [--seeds 0 1 2] [--heavy 2000] [--json FILE]
 
 On generators of three kinds and three seeds (`benchmarks.toy_generators` trains those that DIR lacks) it runs every
 sampler, real data and a copying control, and prints for each the mean and the worst seed. What was measured is kept in
@@ -12,22 +12,19 @@ Columns: high quality (within 4 sd) and within 3 sd in %; modes with at least a 
 evaluations of the generator a kept sample; CPU seconds for 10,000 samples, and to fit.
 """
 
-import argparse
 import json
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import latentkit as lk
+from benchmarks.claims import Ratio, at_least, at_most, concluded, parsed, parser
 from benchmarks.toy_generators import KINDS, NAMES, SEEDS, checkpoint, data_of, split_of
-from latentkit import streams
+from benchmarks.toy_samplers import BATCH, Drawn, Setting, controls, ours, published
 
-COUNT, BATCH = 10_000, 4096
 TOYS = {
     "grid25": lk.grid25_mixture,
     "imbalanced-ring": lambda: lk.ring_mixture(tuple(range(1, 9))),
@@ -36,30 +33,6 @@ TOYS = {
 POINTS = ("good %", "3 sd %", "modes", "sd", "JS", "SW", "copy", "evaluations", "s/10k", "fit s")
 NOTES = ("AUC", "Z raw", "Z", "ECE", "ECE floor", "repairs", "holes", "noise")
 IMAGES = ("precision", "recall", "density", "coverage", "copy", "evaluations", "s/10k", "fit s")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One generator with its critic and real samples; `toy` is the truth, or None for the digits."""
-
-    name: str
-    generator: Any
-    critic: Any
-    train: Tensor
-    held_out: Tensor
-    toy: Any
-    heavy: int
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Samples with what they cost: evaluations each, seconds for 10,000, seconds to fit."""
-
-    samples: Tensor
-    evaluations: float
-    seconds: float
-    fit: float = 0.0
-    note: dict[str, float] = field(default_factory=dict)
 
 
 def judged(setting: Setting, drawn: Drawn) -> dict[str, Any]:
@@ -86,120 +59,6 @@ def judged(setting: Setting, drawn: Drawn) -> dict[str, Any]:
         "count": len(x),
         **drawn.note,
     }
-
-
-def timed(make: Callable[[], Any]) -> tuple[Any, float]:
-    """Return what a function gives, and the CPU seconds that it took."""
-    start = time.process_time()
-    made = make()
-    return made, time.process_time() - start
-
-
-def taken(sample: Any, seconds: float, fit: float = 0.0) -> Drawn:
-    """Return a sampler's result as a row."""
-    return Drawn(sample.samples, sample.cost.generator, seconds * COUNT / len(sample), fit)
-
-
-def controls(setting: Setting) -> Iterator[tuple[str, Callable[[], Drawn]]]:
-    """Yield fresh real data, where there are more, and copies of the training data."""
-    train = setting.train
-    rows = torch.arange(COUNT) % len(train)
-    jitter = 0.0005 * torch.from_numpy(streams.normal(COUNT, train.shape[1], seed=1)).float()
-    if setting.toy is not None:
-        yield "real data", lambda: Drawn(setting.toy.sample(COUNT, 12345), 0.0, 0.0)
-    yield "copies of the training data", lambda: Drawn(train[rows] + jitter, 0.0, 0.0)
-
-
-def published(setting: Setting) -> Iterator[tuple[str, Callable[[], Drawn]]]:
-    """Yield the plain generator and the published samplers, with the GAN's own critic.
-
-    Those that weigh by the density ratio get it calibrated on held-out samples, those that follow its gradient as it
-    is, as their papers do.
-    """
-    generator, heavy = setting.generator, setting.heavy
-    half = len(setting.held_out) // 2
-    fakes = lk.generate(generator, generator.prior.sample(half, seed=21), batch_size=BATCH)
-
-    def critic(method: str | None = None) -> Any:
-        return lk.calibrate(setting.critic, setting.held_out[:half], fakes, method=method).applied(setting.critic)
-
-    def run(method: Any, n: int, *, raw: bool = False, **options: Any) -> Drawn:
-        judge, fit = timed(lambda: setting.critic if raw else critic())
-        return taken(*timed(lambda: method(generator, judge, n, seed=5, batch_size=BATCH, **options)), fit)
-
-    def plain(latents: Tensor) -> Drawn:
-        samples, seconds = timed(lambda: lk.generate(generator, latents, batch_size=BATCH))
-        return Drawn(samples, 1.0, seconds)
-
-    def learned() -> Drawn:
-        judge = critic("logistic")
-        weights, fit = timed(lambda: lk.fit_latent_weights(generator, judge, seed=3))
-        return taken(*timed(lambda: lk.amortised(generator, judge, COUNT, weights=weights, seed=5)), fit)
-
-    def gate() -> Drawn:
-        threshold = lk.gate_threshold(setting.critic, setting.held_out)
-        return taken(
-            *timed(lambda: lk.gated(generator, setting.critic, COUNT, threshold=threshold, seed=5, batch_size=BATCH))
-        )
-
-    logits = lk.score(critic(), setting.held_out[half:])
-    yield "plain", lambda: plain(generator.prior.sample(COUNT, seed=5))
-    yield "truncation at 1.5", lambda: plain(lk.truncated_sample(generator.prior, COUNT, threshold=1.5, seed=5))
-    yield "rejection, 80th percentile", lambda: run(lk.rejection, COUNT, percentile=80.0)
-    yield "Metropolis-Hastings, 640", lambda: run(lk.metropolis, heavy, real_logits=logits)
-    yield "Langevin (MALA), 100", lambda: run(lk.langevin, heavy, raw=True)
-    yield "gradient flow, 25", lambda: run(lk.gradient_flow, heavy, raw=True)
-    yield "optimal transport, 100", lambda: run(lk.transport, heavy, raw=True)
-    yield "importance resampling", lambda: run(lk.resampling, COUNT)
-    yield "amortised weights", learned
-    yield "gate of the own critic", gate
-
-
-def ours(setting: Setting) -> Iterator[tuple[str, Callable[[], Drawn]]]:
-    """Yield the samplers that follow the data."""
-    generator, train, held_out = setting.generator, setting.train, setting.held_out
-    shared: dict[str, Any] = {"seed": 7, "batch_size": BATCH}
-    matching, fit = timed(lambda: lk.match_latents(generator, train, held_out, **shared))
-
-    def gated(model: Any, found: Any, spent: float) -> Drawn:
-        support = found.support if isinstance(found, lk.Matching) else found
-        proposal = found if isinstance(found, lk.Matching) else None
-        return taken(
-            *timed(lambda: lk.gated(model, support, COUNT, threshold=0.0, proposal=proposal, seed=5, batch_size=BATCH)),
-            spent,
-        )
-
-    def ungated(model: Any, found: Any, spent: float) -> Drawn:
-        samples, seconds = timed(lambda: lk.generate(model, found.sample(COUNT, seed=5), batch_size=BATCH))
-        return Drawn(samples, 1.0, seconds, spent)
-
-    coarse = matching.distance > matching.support.apart
-
-    def mend() -> tuple[Any, Any]:
-        model = lk.repair(generator, train, coarse, seed=11)
-        return model, lk.match_latents(model, train, held_out, **shared)
-
-    (model, mended), spent = timed(mend)
-    yield "gate of the support", lambda: gated(generator, matching.support, 0.0)
-    yield "matched", lambda: ungated(generator, matching, fit)
-    yield "matched, gated", lambda: gated(generator, matching, fit)
-    yield "mended, plain", lambda: ungated(model, model.prior, spent)
-    yield "mended, matched", lambda: ungated(model, mended, fit + spent)
-    yield "mended, matched, gated", lambda: gated(model, mended, fit + spent)
-    if setting.toy is None:
-        return
-    found, time_to_fit = timed(lambda: lk.refine(generator, train, held_out, seed=7, batch_size=BATCH))
-
-    def refined() -> Drawn:
-        drawn = taken(*timed(lambda: found.sample(COUNT, seed=5)), time_to_fit)
-        # Judged on more fresh pairs than the held-out samples are: the fewer, the more the error is chance.
-        fakes = found.proposal.sample(COUNT, seed=41)
-        sides = setting.toy.sample(COUNT, 4242), lk.generate(found.generator, fakes, batch_size=BATCH)
-        after = found.opinion.calibration.measured(*(lk.score(found.opinion.critic, side) for side in sides))
-        note = {"Z": after.z, "ECE": after.ece, "ECE floor": after.ece_floor, "repairs": found.repairs}
-        return replace(drawn, note={**note, "holes": len(found.holes), "noise": found.generator.tau})
-
-    yield "refined", refined
 
 
 def calibration_of(setting: Setting) -> dict[str, float]:
@@ -277,18 +136,31 @@ def table(found: list[dict[str, Any]], columns: tuple[str, ...], sd: float) -> s
     return "\n".join(out)
 
 
-def main() -> None:
+def refined_ratios(whose: str, found: list[dict[str, Any]]) -> list[Ratio]:
+    """Return what was claimed of refined samples of points, of the worst seed; nothing where there are none."""
+    rows = [each["refined"] for each in found if "refined" in each and "refused" not in each["refined"]]
+    if not rows:
+        return []
+    good, evaluations = min(row["good %"] for row in rows), max(row["evaluations"] for row in rows)
+    return [
+        at_least(f"{whose}: refined, good samples", good, 99.9, unit="%", limit="the gate's own error at the edge"),
+        at_most(f"{whose}: refined, evaluations a sample", evaluations, 3.0, limit="the largest density ratio kept"),
+    ]
+
+
+def main(argv: list[str] | None = None) -> int:
     """Measure what is not measured, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--data", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--heavy", type=int, default=2000, help="samples of the samplers with hundreds of evaluations")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--cache", type=Path, required=True)
+    options.add_argument("--data", nargs="+", choices=NAMES, default=NAMES)
+    options.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    options.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    options.add_argument("--heavy", type=int, default=2000, help="samples of the samplers with hundreds of evaluations")
+    arguments = parsed(options, argv)
     torch.set_num_threads(1)
     results = arguments.cache / "results"
     results.mkdir(parents=True, exist_ok=True)
+    ratios, whole = [], {}
     for name in arguments.data:
         for kind in arguments.kinds:
             found = []
@@ -306,7 +178,10 @@ def main() -> None:
                 for whose, figures in (("own", rows["calibration"]), ("refined", rows.get("refined", {}))):
                     shown = [f"{key} {figures[key]:.3g}" for key in NOTES if key in figures]
                     print(f"\nseed {seed}, {whose} critic: " + ", ".join(shown))
+            whole[f"{name}, {kind}"] = found
+            ratios += refined_ratios(f"{name}, {kind}", found)
+    return concluded(arguments, ratios, generators=whole)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

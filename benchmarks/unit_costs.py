@@ -1,4 +1,4 @@
-"""Unit costs: what one latent, sample, score, block and point costs here, and what a billion would on many machines.
+"""Claim: what one latent, sample, score, block and point costs here, and what a billion would on many machines.
 
     python -m benchmarks.unit_costs [--rounds 5] [--gpus 100] [--tflops 20] [--page docs/scale.md] [--json FILE]
 

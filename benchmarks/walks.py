@@ -14,8 +14,8 @@ All on the bundled generator, one class at a time, so that samples do not jump f
 3. Seams: the step from the last frame to the first over the median step.
 """
 
-import argparse
 import statistics
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 import latentkit as lk
+from benchmarks.claims import concluded, parsed, parser
 from benchmarks.fashion_features import Features, train_features
 from latentkit import plots
-from latentkit.files import write_json
 from latentkit.neighbours import nearest
 from latentkit.projection import critic_layer
 from latentkit.render import samples_sheet, save_png
@@ -194,13 +194,12 @@ def pictures(checkpoint: lk.Checkpoint, folder: Path) -> None:
     )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     """Print the tables and write the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=6)
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--pairs", type=int, default=6)
+    options.add_argument("--pictures", type=Path)
+    arguments = parsed(options, argv)
     torch.set_num_threads(1)
     checkpoint = lk.load("fashion-mnist")
     if arguments.pictures:
@@ -225,9 +224,8 @@ def main() -> None:
     print("\n| curve | seam, in median steps | verdict |\n|---|---:|---|")
     for name, (ratio, verdict) in joints.items():
         print(f"| {name} | {ratio:.2f} | {verdict} |")
-    if arguments.json:
-        write_json(arguments.json, {"bake_off": table, "speed": speeds, "seams": joints})
+    return concluded(arguments, [], bake_off=table, speed=speeds, seams=joints)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
