@@ -8,7 +8,9 @@ References:
     Salmon, Moraes, Dror, Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
 """
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,15 @@ from numpy.typing import NDArray
 from latentkit.checks import as_count, as_seed
 from latentkit.errors import ArgumentError
 
-__all__ = ["derived_seed", "normal", "permutation", "resampled_rows", "small_seed", "uniform"]
+__all__ = [
+    "derived_seed",
+    "normal",
+    "permutation",
+    "python_state_kept",
+    "resampled_rows",
+    "small_seed",
+    "uniform",
+]
 
 # Stream numbers. One a use; never reuse a number for another meaning.
 LATENTS = 0
@@ -95,3 +105,13 @@ def resampled_rows(sizes: Sequence[int], *, seed: int, index: int) -> list[NDArr
     u = uniform(1, sum(sizes), seed=seed, start=index, stream=RESAMPLES)[0]
     sides = np.split(u, np.cumsum(sizes)[:-1])
     return [(side * size).astype(np.int64) for side, size in zip(sides, sizes, strict=True)]
+
+
+@contextmanager
+def python_state_kept() -> Iterator[None]:
+    """Give Python's global random state back: scikit-learn draws from it while it is imported, where rich is there."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)

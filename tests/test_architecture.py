@@ -57,6 +57,8 @@ WITHIN = {"directions": {"roc"}, "attributes": {"directions"}}
 TENSORS_ONLY = ["roc", "neighbours", "curves", "arithmetic", "directions", "attributes", "graphs"]
 HEAVY = {
     "PIL",
+    "cuml",
+    "cupy",
     "datasets",
     "diffusers",
     "imageio",

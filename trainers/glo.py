@@ -190,7 +190,8 @@ class LatentOptimisation(Training):
 
     def finished(self) -> dict[str, Any]:
         """Return the averaged generator with a mixture fitted to the codes as its prior; there is no critic."""
-        from sklearn.exceptions import ConvergenceWarning
+        with streams.python_state_kept():
+            from sklearn.exceptions import ConvergenceWarning
 
         average = self._settled()
         on_cpu(average)

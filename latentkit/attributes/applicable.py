@@ -9,6 +9,7 @@ from latentkit.attributes.intensity import brightness, contrast, sharpness, symm
 from latentkit.attributes.points import angle, horizontal, radius, vertical
 from latentkit.attributes.series import level, loudness, roughness
 from latentkit.attributes.shapes import area, height, slant, stroke_width, width
+from latentkit.checks import floating
 from latentkit.errors import ArgumentError
 
 __all__ = ["Attribute", "attributes_of"]
@@ -40,7 +41,9 @@ def attributes_of(samples: Tensor) -> dict[str, Attribute]:
 
     Raises:
         ArgumentError: if the samples are none of these.
+        ShapeError: if they are no floats.
     """
+    samples = floating(samples, "samples")
     if samples.ndim == 4:
         return {**_IMAGES, **_COLOURS} if samples.shape[1] == 3 else dict(_IMAGES)
     if samples.ndim == 2 and samples.shape[1] == 2:

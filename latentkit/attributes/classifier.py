@@ -101,7 +101,7 @@ def class_scores(real: Tensor, labels: Tensor | Sequence[int], names: Sequence[s
             f"a classifier needs at least 2 classes of different names, got {', '.join(names) or 'none'}"
         )
     x = floating(real, "samples")
-    if x.ndim < 2 or x[0].numel() == 0:
+    if x.ndim < 2 or x.numel() == 0:
         raise ShapeError(f"samples must be (N, *S), got {tuple(x.shape)}")
     require_finite(x, "samples")
     y = _classes(labels, len(x), names)
@@ -151,7 +151,8 @@ def _flat(samples: Tensor) -> Tensor:
 
 def _fit(rows: Tensor, classes: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the function from rows (N, F) to logits (N, K) of a classifier fitted on labelled rows."""
-    from sklearn.linear_model import LogisticRegression
+    with streams.python_state_kept():
+        from sklearn.linear_model import LogisticRegression
 
     middle = rows.mean(0)
     _, singular, components = torch.linalg.svd(rows - middle, full_matrices=False)

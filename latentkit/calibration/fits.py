@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from latentkit import streams
+
 __all__ = ["METHODS", "Fit", "fit", "log_odds"]
 
 METHODS = ("isotonic", "logistic", "beta")
@@ -100,7 +102,8 @@ def _joined(logits: Tensor, knots: Tensor) -> Tensor:
 
 
 def _isotonic(x: Array, y: Array) -> Tensor:
-    from sklearn.isotonic import IsotonicRegression
+    with streams.python_state_kept():
+        from sklearn.isotonic import IsotonicRegression
 
     # Half a sample away from 0 and 1: m samples cannot show a ratio beyond about 2 m.
     edge = 1.0 / (len(y) + 2.0)

@@ -70,7 +70,8 @@ class Empirical:
         """
         components = as_count(components, "components")
         codes = as_latents(codes, name="codes", least=2 * components).double().cpu()
-        from sklearn.mixture import GaussianMixture
+        with streams.python_state_kept():
+            from sklearn.mixture import GaussianMixture
 
         distinct = len(codes.unique(dim=0))
         if distinct < components:

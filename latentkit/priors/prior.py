@@ -10,7 +10,7 @@ from torch import Tensor
 from latentkit.checks import as_latents
 from latentkit.errors import ArgumentError
 
-__all__ = ["Prior", "alpha_beta", "chi_square_tails", "followed_latents", "set_checked"]
+__all__ = ["Prior", "alpha_beta", "chi_square_tails", "followed_latents", "set_checked", "singles_within"]
 
 
 @runtime_checkable
@@ -65,6 +65,20 @@ def set_checked(prior: Any, **values: Any) -> None:
     """Set checked values on a frozen dataclass, as plain numbers whatever number type came."""
     for name, value in values.items():
         object.__setattr__(prior, name, value)
+
+
+def singles_within(values: NDArray[np.float64], low: float, high: float) -> Tensor:
+    """Return values (N, D) from low to high as float32, none of which rounding takes out of these bounds.
+
+    Where float32 has no number between the bounds, the nearest one must do.
+    """
+    bounds = torch.tensor([low, high], dtype=torch.float32)
+    inwards = torch.nextafter(bounds, torch.tensor([torch.inf, -torch.inf]))
+    wide = bounds.double()
+    out = torch.stack([wide[0] < low, wide[1] > high])
+    least, most = torch.where(out, inwards, bounds)
+    rounded = torch.from_numpy(values).to(torch.float32)
+    return rounded.clamp(least, most) if bool(least <= most) else rounded
 
 
 def chi_square_tails(squared_radius: NDArray[np.float64], dim: int) -> Tensor:

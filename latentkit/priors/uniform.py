@@ -12,7 +12,7 @@ from torch import Tensor
 from latentkit import streams
 from latentkit.checks import as_count, as_latents, as_number
 from latentkit.errors import ArgumentError
-from latentkit.priors.prior import alpha_beta, chi_square_tails, followed_latents, set_checked
+from latentkit.priors.prior import alpha_beta, chi_square_tails, followed_latents, set_checked, singles_within
 
 __all__ = ["Uniform", "trapezoid_cdf", "uniform_sum_cdf"]
 
@@ -54,7 +54,7 @@ class Uniform:
     def sample(self, n: int, *, seed: int, start: int = 0) -> Tensor:
         """Return latents `start` to `start + n - 1` of `seed`: (n, D) float32."""
         u = streams.uniform(n, self.dim, seed=seed, start=start)
-        return torch.from_numpy(self.low + (self.high - self.low) * u).to(torch.float32)
+        return singles_within(self.low + (self.high - self.low) * u, self.low, self.high)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log density (N,) float64 of latents (N, D); -inf outside of the support."""

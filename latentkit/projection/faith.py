@@ -12,6 +12,9 @@ __all__ = ["ASKED", "faithfulness", "sampled", "trustworthiness"]
 #: Rows that an overall figure is the mean of, at most.
 ASKED = 1000
 
+#: Rows whose numbers are drawn at a time.
+_DRAWN = 2**20
+
 
 def faithfulness(rows: Tensor, points: Tensor, asked: Tensor, *, k: int) -> tuple[Tensor, Tensor]:
     """Return the trustworthiness and the neighbour preservation of some rows' places.
@@ -50,8 +53,18 @@ def faithfulness(rows: Tensor, points: Tensor, asked: Tensor, *, k: int) -> tupl
 
 
 def sampled(n: int, seed: int, most: int = ASKED) -> Tensor:
-    """Return which rows (M,) of n are asked for an overall figure: all, or `most` chosen by the seed."""
-    return torch.from_numpy(streams.permutation(n, seed=seed)[: min(n, most)])
+    """Return rows (M,) long of n in the order in which the seed chooses them: all, or the first `most`.
+
+    They are the first of `streams.permutation`, found without holding all n of it.
+    """
+    keys, rows = np.empty(0), np.empty(0, dtype=np.int64)
+    for start in range(0, n, _DRAWN):
+        size = min(_DRAWN, n - start)
+        drawn = streams.uniform(size, 1, seed=seed, start=start, stream=streams.SPLITS)[:, 0]
+        keys, rows = np.concatenate([keys, drawn]), np.concatenate([rows, np.arange(start, start + size)])
+        first = np.argsort(keys, kind="stable")[:most]
+        keys, rows = keys[first], rows[first]
+    return torch.from_numpy(rows)
 
 
 def trustworthiness(rows: Tensor, points: Tensor, *, k: int, seed: int = 0, most: int = ASKED) -> float:

@@ -1,5 +1,6 @@
 """Laying rows out in the plane."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,20 +8,18 @@ from torch import Tensor
 
 from latentkit.checks import as_count, as_number, as_seed, one_of
 from latentkit.errors import ArgumentError, LabelError
-from latentkit.projection.faith import faithfulness, sampled
-from latentkit.projection.layouts import tsne_layout, umap_layout
-from latentkit.projection.linear import principal_plane
-from latentkit.projection.projection import NAMES, Projection, rows_of
-from latentkit.projection.search import NearestRows, as_nearest_rows, nearest_rows
+from latentkit.projection.landmarks import FEWEST, by_landmarks, landmark_limit
+from latentkit.projection.laying import Setting, lay_out, needed_neighbours
+from latentkit.projection.projection import NAMES, Projection
+from latentkit.projection.rapids import chosen_engine
+from latentkit.projection.search import as_nearest_rows
+from latentkit.projection.sources import ArraySource, Source
 
-__all__ = ["project"]
-
-#: Up to so many different rows there is nothing for a curved layout to unfold.
-FLAT = 3
+__all__ = ["as_setting", "project", "project_source"]
 
 
 def project(
-    features: Tensor,
+    features: Any,
     method: str = "umap",
     *,
     seed: int = 0,
@@ -28,6 +27,8 @@ def project(
     min_dist: float = 0.1,
     labels: Tensor | None = None,
     knn: Any = None,
+    landmarks: int | None = None,
+    engine: str = "auto",
     of: str = "features",
     progress: bool = False,
 ) -> Projection:
@@ -37,8 +38,13 @@ def project(
     features to see what the generator makes (`project_samples` does). Equal rows share one place, and the layout is
     fitted on the distinct ones.
 
+    Of more rows than `landmarks` the layout is fitted on so many, chosen evenly by the seed, and all others are placed
+    among them as `Projection.transform` places new ones, read block by block: so that ten million rows may lie in a
+    file. The note says how many, and how far their places can be believed.
+
     Args:
-        features: (N, ...) samples, features or latents; flattened to (N, F).
+        features: (N, ...) samples, features or latents; flattened to (N, F). A tensor, an array such as `numpy.memmap`,
+            or a column of a store: anything with a length that gives arrays for slices and for arrays of row numbers.
         method: "umap", "pca" or "tsne"; t-SNE keeps more neighbours and takes longer.
         seed: 0 to 2**64 - 1; a seeded layout is the same each time on one machine and stack.
         neighbours: how many rows make a neighbourhood, at least 2: UMAP's own, t-SNE's perplexity, and what any layout
@@ -48,7 +54,11 @@ def project(
             count as unknown.
         knn: the nearest rows (indices (N, k) long, distances (N, k)), if they are known, such as `nearest_rows` returns
             or another projection's `knn`; with k at least `neighbours` - 1, or 3 `neighbours` + 1 for t-SNE. They are
-            found anew where some rows are equal.
+            found anew where some rows are equal. With them all rows are laid out.
+        landmarks: how many rows are laid out, more than `neighbours`; by default 100,000, or of rows of more than 1,342
+            values as many as hold 2**27 of them, at least 10,000.
+        engine: what lays out a UMAP: "cpu"; "cuml", RAPIDS cuML on a GPU, which we have never run on one; or "auto",
+            cuML where that and a GPU are there.
         of: what the rows are, in words, for titles.
         progress: show progress bars on standard error.
 
@@ -57,6 +67,7 @@ def project(
         NonFiniteError: if a value is NaN or infinite; the text names the rows.
         LabelError: if labels are not whole numbers (N,) of at least -1.
         ArgumentError: if an argument is out of range, or does not go with the method.
+        MissingDependencyError: if `engine` is "cuml" and that or a GPU is not there.
 
     References:
         McInnes, Healy, Melville (2018), "UMAP: uniform manifold approximation and projection" (arXiv 1802.03426).
@@ -67,75 +78,55 @@ def project(
         >>> plane = lk.project(lk.Normal(64).sample(200, seed=0), "pca")
         >>> plane.points.shape, plane.shows_nothing
         (torch.Size([200, 2]), True)
+        >>> lk.project(lk.Normal(64).sample(200, seed=0), "pca", landmarks=50).features.shape
+        torch.Size([50, 64])
     """
-    one_of(method, "method", tuple(NAMES))
-    seed, neighbours = as_seed(seed), as_count(neighbours, "neighbours", least=2)
-    min_dist = as_number(min_dist, "min_dist", least=0.0, most=1.0)
-    rows = rows_of(features)
-    labels = None if labels is None else _labels(labels, len(rows), method)
-    needed = _needed(method, neighbours, len(rows))
-    given = None if knn is None else as_nearest_rows(knn, len(rows), needed)
-    copy_of = _copies(rows)
-    first = (copy_of == torch.arange(len(rows))).nonzero()[:, 0]
+    setting = as_setting(method, seed, neighbours, min_dist, engine, of, progress)
+    return project_source(ArraySource(features), setting, labels=labels, knn=knn, landmarks=landmarks)
 
-    flat = principal_plane(rows[first])
-    points, notes, found = flat(rows[first]), [], given if len(first) == len(rows) else None
-    if len(first) < len(rows):
-        notes.append(f"{len(rows) - len(first)} of {len(rows)} rows are copies and share a place.")
-    curved = method != "pca" and len(first) > FLAT
-    if method != "pca" and 1 < len(first) <= FLAT:
-        notes.append(f"Too few different rows for {NAMES[method]}; this is PCA.")
-    # In a unit of its own size: distances of 1e30 would overflow in a layout, those of 1e-30 vanish.
-    scaled = ((rows[first].double() - flat.centre) / flat.unit).float()
-    if curved:
-        needed = _needed(method, neighbours, len(first))
-        if found is None:
-            near = nearest_rows(scaled, needed, seed=seed, progress=progress)
-            kind = rows.dtype
-            found = NearestRows(near.indices, (near.distances.double() * flat.unit).to(kind))
-        near = NearestRows(found.indices[:, :needed], (found.distances[:, :needed].double() / flat.unit).float())
-        if method == "umap":
-            target = None if labels is None else _agreed(labels, copy_of)[first]
-            points, note = umap_layout(
-                scaled, points, near, seed=seed, min_dist=min_dist, labels=target, progress=progress
-            )
-        else:
-            points, note = tsne_layout(points, near, seed=seed, perplexity=_perplexity(neighbours, len(first)))
-        notes += [note] if note else []
-        if labels is not None:
-            notes.append("Labels guided it: that classes lie apart is no finding.")
-    k = min(neighbours, (len(first) - 1) // 2)
-    trust, kept = faithfulness(scaled, points, sampled(len(first), seed), k=k)
-    place = torch.zeros(len(rows), dtype=torch.long)
-    place[first] = torch.arange(len(first))
-    return Projection(
-        points=points[place[copy_of]],
-        features=rows,
+
+def as_setting(
+    method: str, seed: int, neighbours: int, min_dist: float, engine: str, of: str, progress: bool
+) -> Setting:
+    """Return how rows are laid out, checked, with an engine that is there."""
+    one_of(method, "method", tuple(NAMES))
+    return Setting(
         method=method,
-        seed=seed,
-        trustworthiness=float(trust.mean()),
-        preservation=float(kept.mean()),
-        neighbours=neighbours,
-        copy_of=copy_of,
-        note=" ".join(notes),
+        seed=as_seed(seed),
+        neighbours=as_count(neighbours, "neighbours", least=2),
+        min_dist=as_number(min_dist, "min_dist", least=0.0, most=1.0),
+        engine=chosen_engine(engine, method),
         of=of,
-        linear=None if curved else flat,
-        knn=found if len(first) == len(rows) else None,
+        progress=progress,
     )
 
 
-def _perplexity(neighbours: int, rows: int) -> float:
-    """Return what t-SNE can be asked for of so many rows: three times as many neighbours are looked at."""
-    return min(float(neighbours), (rows - 1) / 3.0)
-
-
-def _needed(method: str, neighbours: int, rows: int) -> int:
-    """Return how many neighbours of each of so many rows a layout needs, less the row itself."""
-    if method == "pca":
-        return 1
-    if method == "umap":
-        return max(1, min(neighbours, rows - 1) - 1)
-    return max(1, min(rows - 1, int(3.0 * _perplexity(neighbours, rows) + 1.0)))
+def project_source(
+    source: Source, setting: Setting, *, labels: Tensor | None, knn: Any, landmarks: int | None
+) -> Projection:
+    """Lay out rows that are read from a source; the arguments are those of `project`."""
+    n, what = len(source), "copies and share a place"
+    if landmarks is not None and as_count(landmarks, "landmarks") <= setting.neighbours:
+        raise ArgumentError(
+            f"landmarks must be more than the {setting.neighbours} neighbours, got {landmarks}; lay out more rows, or "
+            "ask for fewer neighbours"
+        )
+    labels = None if labels is None else _labels(labels, n, setting.method)
+    if knn is not None and landmarks is not None and landmarks < n:
+        raise ArgumentError(f"knn are the neighbours of all {n} rows, and landmarks is {landmarks}; leave one out")
+    if knn is None and landmarks is None and n > FEWEST:
+        landmarks = landmark_limit(source.width)
+    if landmarks is not None and landmarks < n:
+        plane, what = (
+            by_landmarks(source, landmarks, setting, labels=labels),
+            "copies of landmarks and share their places",
+        )
+    else:
+        rows, needed = source.whole(), needed_neighbours(setting.method, setting.neighbours, n)
+        given = None if knn is None else as_nearest_rows(knn, n, needed)
+        plane = lay_out(rows, setting, labels=labels, knn=given)
+    copied = int((plane.copy_of != torch.arange(n)).sum())
+    return plane if not copied else replace(plane, note=f"{copied} of {n} rows are {what}. {plane.note}".strip())
 
 
 def _labels(labels: Tensor, rows: int, method: str) -> Tensor:
@@ -151,17 +142,3 @@ def _labels(labels: Tensor, rows: int, method: str) -> Tensor:
     if int(numbers.min()) < -1:
         raise LabelError(f"labels must be class numbers of at least 0, or -1 for unknown, got {int(numbers.min())}")
     return numbers
-
-
-def _agreed(labels: Tensor, copy_of: Tensor) -> Tensor:
-    """Return labels (N,) in which the first of equal rows is unknown unless all of them agree."""
-    agreed = labels.clone()
-    agreed[copy_of[labels != labels[copy_of]]] = -1
-    return agreed
-
-
-def _copies(rows: Tensor) -> Tensor:
-    """Return the first row (N,) long that each is equal to."""
-    _, group = torch.unique(rows, dim=0, return_inverse=True)
-    first = torch.full((len(rows),), len(rows)).scatter_reduce(0, group, torch.arange(len(rows)), "amin")
-    return first[group]

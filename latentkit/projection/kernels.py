@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from latentkit.streams import python_state_kept
+
 __all__ = ["numba_kernels", "one_thread", "umap_learn"]
 
 
@@ -43,7 +45,7 @@ def umap_learn() -> Any:
 
     numba.njit = cached
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), python_state_kept():
             warnings.simplefilter("ignore")
             import umap
     finally:

@@ -12,6 +12,7 @@ from latentkit import streams
 from latentkit.errors import NonFiniteError
 from latentkit.projection.descent import descend
 from latentkit.projection.kernels import one_thread, umap_learn
+from latentkit.projection.rapids import cuml_places
 from latentkit.projection.search import NearestRows
 
 __all__ = ["tsne_layout", "umap_layout"]
@@ -31,6 +32,7 @@ def umap_layout(
     seed: int,
     min_dist: float,
     labels: Tensor | None = None,
+    engine: str = "cpu",
     progress: bool = False,
 ) -> tuple[Tensor, str]:
     """Return UMAP's places (N, 2) float32 of different rows (N, F), and a note on how it went.
@@ -42,10 +44,12 @@ def umap_layout(
         seed: of the layout.
         min_dist: how closely points may be packed, 0 to 1.
         labels: (N,) long, -1 for unknown, or None.
-        progress: show a progress bar on standard error.
+        engine: "cpu", or "cuml" for that of RAPIDS.
+        progress: show a progress bar on standard error, on the CPU.
 
     Raises:
         NonFiniteError: if the places are not finite, from the flat start and from a random one.
+        ArgumentError: if cuML does not take what it is given.
     """
     own = torch.arange(len(rows))[:, None]
     # umap-learn counts a row as its own first neighbour.
@@ -53,6 +57,14 @@ def umap_layout(
         torch.cat([own, known.indices], 1).numpy().astype(np.int32),
         torch.cat([torch.zeros(len(rows), 1), known.distances.float()], 1).numpy(),
     )
+    target = None if labels is None else labels.numpy()
+    small, epochs = streams.small_seed(seed), MANY_EPOCHS if len(rows) <= MANY else FEW_EPOCHS
+    if engine == "cuml":
+
+        def laid_out_there(init: Any) -> Any:
+            return cuml_places(rows.numpy(), init, lists, target, seed=small, epochs=epochs, min_dist=min_dist)
+
+        return _finite(laid_out_there, _side(start), seed, "cuML's UMAP")
     umap = umap_learn()
 
     def laid_out(init: Any) -> Any:
@@ -61,13 +73,12 @@ def umap_layout(
             warnings.simplefilter("ignore")
             graph = umap.UMAP(
                 n_neighbors=known.indices.shape[1] + 1,
-                random_state=streams.small_seed(seed),
+                random_state=small,
                 n_jobs=1,
                 precomputed_knn=lists,
                 transform_mode="graph",
-            ).fit_transform(rows.numpy(), None if labels is None else labels.numpy())
+            ).fit_transform(rows.numpy(), target)
         a, b = umap.umap_.find_ab_params(1.0, min_dist)
-        epochs = MANY_EPOCHS if len(rows) <= MANY else FEW_EPOCHS
         return descend(
             init, graph, epochs=epochs, a=a, b=b, seed=streams.derived_seed(seed, streams.SPLITS), progress=progress
         )
@@ -92,7 +103,9 @@ def tsne_layout(start: Tensor, known: NearestRows, *, seed: int, perplexity: flo
         Kobak, Berens (2019), "The art of using t-SNE for single-cell transcriptomics" (the start).
     """
     from scipy.sparse import csr_matrix
-    from sklearn.manifold import TSNE
+
+    with streams.python_state_kept():
+        from sklearn.manifold import TSNE
 
     n, k = known.indices.shape
     # scikit-learn, too, expects each row at the head of its own list.

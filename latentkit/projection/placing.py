@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from latentkit.neighbours import nearest
+from latentkit.projection.search import Nearby
 
 __all__ = ["AROUND", "PlacedCurve", "placed", "reach_of", "torn_steps"]
 
@@ -41,23 +42,23 @@ def reach_of(rows: Tensor, points: Tensor, asked: Tensor) -> float:
     return float((points[near] - points[asked][:, None]).norm(dim=2).flatten().quantile(0.9))
 
 
-def placed(new: Tensor, rows: Tensor, points: Tensor, reach: float) -> Tensor:
-    """Return places (M, 2) for new rows (M, F) among rows (N, F) that lie at points (N, 2).
+def placed(new: Tensor, near: Nearby, points: Tensor, reach: float) -> Tensor:
+    """Return places (M, 2) for new rows (M, F) among the rows (N, F) of `near`, which lie at points (N, 2).
 
     It is the weighted mean of the places of its nearest rows; weights fall exponentially with the distance beyond the
     nearest row's, on the scale of the neighbourhood. Where a layout has torn those rows apart their mean would lie in
     a gap, where nothing is: only those count that are within two reaches of the middlemost of them.
     """
-    found, index = nearest(new, rows, min(AROUND, len(rows)))
+    found, index = near.to(new)
     beyond = found - found[:, :1]
-    weights = torch.exp(-beyond / (0.25 * beyond.mean(1, keepdim=True)).clamp(min=1e-12))
+    weights = torch.exp(-beyond / (0.25 * beyond.mean(1, keepdim=True)).clamp(min=torch.finfo(beyond.dtype).tiny))
     around = points[index]
     apart = torch.cdist(around, around, compute_mode="donot_use_mm_for_euclid_dist")
     middle = (weights[:, None] * apart).sum(2).argmin(1)
     weights = torch.where(apart[torch.arange(len(new)), middle] <= APART * reach, weights, 0.0)
     means = (weights[..., None] * around).sum(1) / weights.sum(1, keepdim=True)
     # Measured anew: the distances above come from a matrix product and are never quite zero.
-    gap = (new.double() - rows[index[:, 0]].double()).norm(dim=1)
+    gap = (new.double() - near.rows[index[:, 0]].double()).norm(dim=1)
     return torch.where((gap <= 1e-3 * beyond.mean(1))[:, None], points[index[:, 0]], means)
 
 

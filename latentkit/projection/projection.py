@@ -8,15 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latentkit.checks import floating, require_finite
 from latentkit.errors import ShapeError
+from latentkit.neighbours import nearest
 from latentkit.projection.faith import faithfulness, sampled
 from latentkit.projection.linear import Linear
-from latentkit.projection.placing import PlacedCurve, placed, reach_of, torn_steps
-from latentkit.projection.search import NearestRows
+from latentkit.projection.placing import AROUND, PlacedCurve, placed, reach_of, torn_steps
+from latentkit.projection.search import Nearby, NearestRows
+from latentkit.projection.sources import rows_of
 from latentkit.shown import Pictured
 
-__all__ = ["JUDGED", "NAMES", "NOISE", "Projection", "rows_of"]
+__all__ = ["JUDGED", "NAMES", "NOISE", "Projection"]
 
 #: The methods and what they are called.
 NAMES = {"umap": "UMAP", "pca": "PCA", "tsne": "t-SNE"}
@@ -35,30 +36,23 @@ NOISE = {"umap": 0.82, "pca": 0.75, "tsne": 0.85}
 JUDGED = 100
 
 
-def rows_of(features: Tensor) -> Tensor:
-    """Return features (N, ...) as finite rows (N, F) of at least float32 on the CPU.
-
-    Raises:
-        ShapeError: if there are no rows, or nothing in them.
-        NonFiniteError: if a value is not finite; the text names the rows.
-    """
-    rows = floating(features, "features")
-    if rows.ndim < 2 or rows.numel() == 0:
-        raise ShapeError(f"features must be (N, ...) with at least one row, got {tuple(rows.shape)}")
-    rows = require_finite(rows, "features").flatten(1).cpu()
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Projection(Pictured):
     """Rows laid out in the plane.
 
-    Attributes: `points` (N, 2) float32; `features` (N, F), the rows; `method`; `seed`; `trustworthiness`, at most 1,
-    how far neighbours in the plane are neighbours among the rows, and `preservation` in [0, 1], the share of a row's
-    neighbours that are its neighbours in the plane: both over `neighbours` neighbours, and means over the different
-    rows or, of more than 1,000, over 1,000 that the seed chooses; `copy_of` (N,) long, the first row that each is
-    equal to; `note`, what to know before believing the picture; `of`, what the rows are; `linear`, the map to the plane
-    of a PCA; `knn`, each row's nearest rows where the layout needed them and no two rows are equal.
+    Where `landmarks` is not None only these rows were laid out, and all others placed among them: then nothing else of
+    the rows is kept but their places, and `transform` works from the landmarks.
+
+    Attributes: `points` (N, 2) float32; `features` (N, F), the rows, or (L, F), those of the landmarks; `method`;
+    `seed`; `trustworthiness`, at most 1, how far neighbours in the plane are neighbours among the rows, and
+    `preservation` in [0, 1], the share of a row's neighbours that are its neighbours in the plane: both over
+    `neighbours` neighbours, and means over the different rows that were laid out or, of more than 1,000, over 1,000
+    that the seed chooses; `copy_of` (N,) long, the first row that each is equal to, or the landmark, or the row itself;
+    `note`, what to know before believing the picture; `of`, what the rows are; `linear`, the map to the plane of a PCA;
+    `knn`, each row's nearest rows where the layout needed them, all rows were laid out and no two are equal;
+    `landmarks` (L,) long, ascending, or None; `placed_trustworthiness` and `placed_preservation`, the same two of up to
+    1,000 rows that were placed, among the landmarks and each other, None where none was; `engine`, what laid them out:
+    "cpu", or "cuml" for RAPIDS cuML on a GPU.
     """
 
     points: Tensor
@@ -73,6 +67,10 @@ class Projection(Pictured):
     of: str
     linear: Linear | None = None
     knn: NearestRows | None = None
+    landmarks: Tensor | None = None
+    placed_trustworthiness: float | None = None
+    placed_preservation: float | None = None
+    engine: str = "cpu"
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -85,12 +83,14 @@ class Projection(Pictured):
 
     @cached_property
     def fitted(self) -> Tensor:
-        """The different rows (U,) long, those that were laid out: of equal ones the first."""
+        """The different rows (U,) long that were laid out: of equal ones the first."""
+        if self.landmarks is not None:
+            return self.landmarks
         return (self.copy_of == torch.arange(len(self))).nonzero()[:, 0]
 
     @property
     def distinct(self) -> int:
-        """How many different rows there are; copies share one place."""
+        """How many different rows were laid out; copies share one place."""
         return len(self.fitted)
 
     @property
@@ -100,12 +100,19 @@ class Projection(Pictured):
         Trustworthiness of layouts of rows without any, isotropic normal ones, falls with their dimension and depends
         little on their number. The limit lies above that of 16 dimensions, so that it is said of these and all more.
         """
-        return self.distinct < 3 or (self.distinct >= JUDGED and self.trustworthiness < NOISE[self.method])
+        return self.distinct < 3 or (self.distinct >= JUDGED and self._least < NOISE[self.method])
+
+    @property
+    def _least(self) -> float:
+        """The lower trustworthiness of what was laid out and what was placed."""
+        if self.placed_trustworthiness is None:
+            return self.trustworthiness
+        return min(self.trustworthiness, self.placed_trustworthiness)
 
     @property
     def verdict(self) -> str:
         """Whether the picture shows anything, in one sentence, with its trustworthiness."""
-        figure = f"trustworthiness {self.trustworthiness:.2f}"
+        figure = f"trustworthiness {self._least:.2f}"
         if self.distinct < 3:
             answer = f"nothing to see: only {self.distinct} different rows."
         elif self.distinct < JUDGED:
@@ -118,21 +125,32 @@ class Projection(Pictured):
 
     @cached_property
     def trust_of_each(self) -> Tensor:
-        """The trustworthiness (N,) float64 of each row's place, at most 1; computed when first asked for."""
+        """The trustworthiness (N,) float64 of each row's place, at most 1; computed when first asked for.
+
+        A row that was placed has that of the landmark nearest to it in the plane.
+        """
         return self._of_each[0]
 
     @cached_property
     def preservation_of_each(self) -> Tensor:
-        """The share (N,) float64 of each row's neighbours that are its neighbours in the plane, in [0, 1]."""
+        """The share (N,) float64 of each row's neighbours that are its neighbours in the plane, in [0, 1].
+
+        A row that was placed has that of the landmark nearest to it in the plane.
+        """
         return self._of_each[1]
 
     @cached_property
     def _of_each(self) -> tuple[Tensor, Tensor]:
         rows, points = self._laid_out
         trust, kept = faithfulness(rows, points, torch.arange(len(rows)), k=self._judged_over)
-        place = torch.zeros(len(self), dtype=torch.long)
-        place[self.fitted] = torch.arange(len(rows))
-        return trust[place[self.copy_of]], kept[place[self.copy_of]]
+        if self.landmarks is not None:
+            like = nearest(self.points, points, 1)[1][:, 0]
+            like[self.landmarks] = torch.arange(len(rows))
+        else:
+            place = torch.zeros(len(self), dtype=torch.long)
+            place[self.fitted] = torch.arange(len(rows))
+            like = place[self.copy_of]
+        return trust[like], kept[like]
 
     @property
     def _judged_over(self) -> int:
@@ -140,6 +158,8 @@ class Projection(Pictured):
 
     @cached_property
     def _laid_out(self) -> tuple[Tensor, Tensor]:
+        if self.landmarks is not None:
+            return self.features, self.points[self.landmarks]
         if self.distinct == len(self):
             return self.features, self.points
         return self.features[self.fitted], self.points[self.fitted]
@@ -148,6 +168,11 @@ class Projection(Pictured):
     def _reach(self) -> float:
         rows, points = self._laid_out
         return reach_of(rows, points, sampled(len(rows), self.seed))
+
+    @cached_property
+    def _nearby(self) -> Nearby:
+        rows = self._laid_out[0]
+        return Nearby(rows, min(AROUND, len(rows)), seed=self.seed)
 
     def _like_these(self, features: Tensor) -> Tensor:
         rows = rows_of(features)
@@ -160,15 +185,18 @@ class Projection(Pictured):
     def transform(self, features: Tensor) -> Tensor:
         """Return places (M, 2) float32 for new rows (M, ...).
 
-        A PCA is continued as the linear map that it is. Elsewhere a row that was part of the fit gets its own place,
-        and a new one the weighted mean of its nearest rows' places, of those that the layout has not torn apart.
+        A PCA is continued as the linear map that it is. Elsewhere a row that was laid out gets its own place, and any
+        other the weighted mean of its nearest rows' places, of those that the layout has not torn apart. The nearest
+        are found exactly among up to 20,000 rows, and among more as `nearest_rows` finds them.
 
         Raises:
             ShapeError: if the rows do not have F values.
             NonFiniteError: if a value is not finite.
         """
         rows = self._like_these(features)
-        return self.linear(rows) if self.linear is not None else placed(rows, *self._laid_out, self._reach)
+        if self.linear is not None:
+            return self.linear(rows)
+        return placed(rows, self._nearby, self._laid_out[1], self._reach)
 
     def transform_curve(self, features: Tensor) -> PlacedCurve:
         """Return where a curve (T, ...) of rows lies, and over which of its steps it jumps.

@@ -1,7 +1,8 @@
 """What of a sample is projected: the critic's last features, a stated extractor's, its pixels, or its latent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from latentkit.checks import as_count, as_latents, require_finite
 from latentkit.errors import ArgumentError, ShapeError
-from latentkit.projection.fitting import project
+from latentkit.projection.fitting import as_setting, project_source
 from latentkit.projection.projection import Projection
+from latentkit.projection.sources import ArraySource, require_finite_among
 from latentkit.protocols import Critic, Generator, evaluating, modules_of, place_of
 from latentkit.sampling.generate import stream
 
@@ -69,7 +71,7 @@ def sample_features(
     features: Features | Literal["critic", "samples", "latents"] | None = None,
     *,
     critic: Critic | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> Tensor:
     """Return what `project_samples` projects: rows (N, F) float32 for latents (N, D), holding one batch of samples.
@@ -83,7 +85,7 @@ def sample_features(
             all numbers of the samples; "latents" for the latents as they are. By default the critic's, or the samples'
             where there is no critic or it has no such layer.
         critic: whose penultimate layer is meant.
-        batch_size: latents a call.
+        batch_size: latents a call; by default as `stream` chooses it.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -91,15 +93,20 @@ def sample_features(
         NonFiniteError: if a latent or a feature is not finite.
         ArgumentError: if `features` names something else, or a critic's layer that is not there.
     """
-    return _extracted(generator, latents, _meant(features, critic)[0], batch_size, progress)
+    rows = _extracted(generator, latents, _meant(features, critic)[0], batch_size, progress)
+    return require_finite(rows, "features")
 
 
 def _extracted(
-    generator: Generator, latents: Tensor, extract: Features | Literal["latents"] | None, size: int, progress: bool
+    generator: Generator,
+    latents: Tensor,
+    extract: Features | Literal["latents"] | None,
+    size: int | None,
+    progress: bool,
 ) -> Tensor:
     from tqdm import tqdm
 
-    latents, size = as_latents(latents, generator.prior.dim, least=1), as_count(size, "batch_size")
+    latents = as_latents(latents, generator.prior.dim, least=1)
     if extract == "latents":
         return latents.cpu().float()
     done, found = 0, torch.empty((0, 0))
@@ -110,7 +117,57 @@ def _extracted(
             found[done : done + len(part)] = part
             done += len(part)
             bar.update(len(part))
-    return require_finite(found, "features")
+    return found
+
+
+class _SampleSource:
+    """The features (N, F) of the samples that a generator makes of latents (N, D), made when they are read."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        latents: Any,
+        extract: Features | Literal["latents"] | None,
+        size: int | None,
+        bar: bool,
+    ) -> None:
+        self._generator, self._bar = generator, bar
+        self._extract: Features | Literal["latents"] | None = extract
+        self._latents, self._size = (
+            ArraySource(latents, "latents"),
+            None if size is None else as_count(size, "batch_size"),
+        )
+        if self._latents.shape != (generator.prior.dim,):
+            came = ", ".join(map(str, (len(self), *self._latents.shape)))
+            raise ShapeError(f"latents must be (N, {generator.prior.dim}), got ({came})")
+
+    def __len__(self) -> int:
+        return len(self._latents)
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+    @cached_property
+    def _width(self) -> int:
+        return self._of(self._latents.take(torch.zeros(1, dtype=torch.long))).shape[1]
+
+    def whole(self) -> Tensor:
+        return require_finite(self._of(self._latents.whole(), self._bar), "features")
+
+    def take(self, rows: Tensor) -> Tensor:
+        return require_finite_among(self._of(self._latents.take(rows), self._bar), rows, len(self))
+
+    def blocks(self, size: int) -> Iterator[tuple[int, Tensor]]:
+        for start, latents in self._latents.blocks(size):
+            rows = torch.arange(start, start + len(latents))
+            yield start, require_finite_among(self._of(latents), rows, len(self))
+
+    def check(self) -> None:
+        self._latents.check()
+
+    def _of(self, latents: Tensor, bar: bool = False) -> Tensor:
+        return _extracted(self._generator, latents, self._extract, self._size, bar)
 
 
 def _meant(features: Any, critic: Critic | None) -> tuple[Any, str]:
@@ -132,7 +189,7 @@ def _meant(features: Any, critic: Critic | None) -> tuple[Any, str]:
 
 def project_samples(
     generator: Generator,
-    latents: Tensor,
+    latents: Any,
     method: str = "umap",
     *,
     features: Features | Literal["critic", "samples", "latents"] | None = None,
@@ -142,7 +199,9 @@ def project_samples(
     min_dist: float = 0.1,
     labels: Tensor | None = None,
     knn: Any = None,
-    batch_size: int = 64,
+    landmarks: int | None = None,
+    engine: str = "auto",
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> Projection:
     """Lay out what a generator makes of latents (N, D), by the features of its samples.
@@ -151,9 +210,12 @@ def project_samples(
     it is the samples' features that are laid out, in which a critic sees them: `of` says which. For a space W of a
     generator that has one, whose latents do have structure, pass its view over W, with `features="latents"`.
 
+    Of more latents than `landmarks` samples are made block by block, and of each only its place is kept; the samples
+    of the landmarks are made twice.
+
     Args:
         generator: the model.
-        latents: (N, D).
+        latents: (N, D), as a tensor or as anything that `project` reads block by block.
         method: "umap", "pca" or "tsne".
         features: as in `sample_features`.
         critic: whose penultimate layer is meant.
@@ -162,7 +224,9 @@ def project_samples(
         min_dist: as in `project`.
         labels: as in `project`.
         knn: as in `project`, among the features.
-        batch_size: latents a call.
+        landmarks: as in `project`.
+        engine: as in `project`.
+        batch_size: latents a call; by default as `stream` chooses it.
         progress: show progress bars on standard error.
 
     Raises:
@@ -170,6 +234,7 @@ def project_samples(
         NonFiniteError: if a latent or a feature is not finite.
         LabelError: if labels are not whole numbers (N,) of at least -1.
         ArgumentError: if an argument is out of range, or a critic's layer is meant that is not there.
+        MissingDependencyError: if `engine` is "cuml" and that or a GPU is not there.
 
     Examples:
         >>> import latentkit as lk
@@ -179,16 +244,6 @@ def project_samples(
         ('all numbers of the samples', 4)
     """
     extract, of = _meant(features, critic)
-    rows = _extracted(generator, latents, extract, batch_size, progress)
-    plane = project(
-        rows,
-        method,
-        seed=seed,
-        neighbours=neighbours,
-        min_dist=min_dist,
-        labels=labels,
-        knn=knn,
-        of=of,
-        progress=progress,
-    )
-    return plane
+    setting = as_setting(method, seed, neighbours, min_dist, engine, of, progress)
+    source = _SampleSource(generator, latents, extract, batch_size, progress)
+    return project_source(source, setting, labels=labels, knn=knn, landmarks=landmarks)

@@ -36,6 +36,7 @@ def write_projection(plane: Projection, path: str | os.PathLike[str]) -> Path:
         "neighbours": plane.neighbours,
         "note": plane.note,
         "of": plane.of,
+        "engine": plane.engine,
     }
     arrays: dict[str, Any] = {
         "points": plane.points.numpy(),
@@ -51,6 +52,10 @@ def write_projection(plane: Projection, path: str | os.PathLike[str]) -> Path:
         arrays["unit"] = np.float64(plane.linear.unit)
     if plane.knn is not None:
         arrays |= {"knn_index": plane.knn.indices.numpy(), "knn_distance": plane.knn.distances.numpy()}
+    if plane.landmarks is not None:
+        arrays["landmarks"] = plane.landmarks.numpy()
+    if plane.placed_trustworthiness is not None and plane.placed_preservation is not None:
+        arrays["placed"] = np.array([plane.placed_trustworthiness, plane.placed_preservation])
     with writing(path) as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
     return Path(path)
@@ -71,6 +76,7 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
             linear = Linear(tensors["centre"], float(arrays["unit"]), tensors["axes"])
         if "knn_index" in tensors:
             knn = NearestRows(tensors["knn_index"], tensors["knn_distance"])
+        trust, kept = tensors["placed"].tolist() if "placed" in tensors else (None, None)
         plane = Projection(
             points=tensors["points"],
             features=tensors["features"],
@@ -84,6 +90,10 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
             of=str(about["of"]),
             linear=linear,
             knn=knn,
+            landmarks=tensors.get("landmarks"),
+            placed_trustworthiness=trust,
+            placed_preservation=kept,
+            engine=str(about.get("engine", "cpu")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{name} is a damaged projection: {error}; save it again") from error
@@ -97,9 +107,11 @@ def _fits(plane: Projection) -> bool:
     width = plane.features.shape[-1]
     shapes: list[tuple[Tensor, tuple[int, ...]]] = [
         (plane.points, (n, 2)),
-        (plane.features, (n, width)),
+        (plane.features, (n if plane.landmarks is None else len(plane.landmarks), width)),
         (plane.copy_of, (n,)),
     ]
+    if plane.landmarks is not None:
+        shapes += [(plane.landmarks, (len(plane.landmarks),))]
     if plane.linear is not None:
         shapes += [(plane.linear.centre, (width,)), (plane.linear.axes, (width, 2))]
     if plane.knn is not None:
@@ -107,4 +119,12 @@ def _fits(plane: Projection) -> bool:
         shapes += [(plane.knn.indices, (n, k)), (plane.knn.distances, (n, k))]
     if n == 0 or any(tuple(tensor.shape) != shape for tensor, shape in shapes):
         return False
-    return bool(((plane.copy_of >= 0) & (plane.copy_of <= rows)).all())
+    if plane.landmarks is None:
+        return bool(((plane.copy_of >= 0) & (plane.copy_of <= rows)).all())
+    chosen = plane.landmarks
+    if chosen.is_floating_point() or len(chosen) == 0 or not 0 <= int(chosen[0]) <= int(chosen[-1]) < n:
+        return False
+    if not bool((chosen.diff() > 0).all()):
+        return False
+    # A row is its own or a landmark's copy, and that landmark may come after it.
+    return bool((torch.isin(plane.copy_of, chosen) | (plane.copy_of == rows)).all())

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from latentkit import streams
 from latentkit.errors import MissingDependencyError
 from trainers.data.dataset import Data
 
@@ -31,7 +32,8 @@ def digits() -> Data:
     from PIL import Image
 
     try:
-        from sklearn.datasets import load_digits
+        with streams.python_state_kept():
+            from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingDependencyError("the digits need scikit-learn: pip install scikit-learn") from error
     bunch: Any = load_digits()
