@@ -11,7 +11,8 @@ sampling with scores, five loops make the same samples into memory that was laid
 - tuned by hand: the fastest, found by a search, of each batch size of 16 to 256 with each of: the network as it is,
   with its weights channels last, with batch norm folded, that traced and frozen, with the last layer as a matrix
   product, with private kernels that fuse convolution and ReLU and take packed weights, and compiled (`--compile`),
-  all in inference mode. Its preparation is not counted;
+  all in inference mode. Its preparation is not counted. With scores the generator runs in the way that was best for
+  sampling, and the critic as it is, channels last, or folded and in place;
 - ours, as it is called, preparation counted, with the batch size that `measured_batch` finds before;
 - the last two in bfloat16, where the processor has it.
 
@@ -139,7 +140,7 @@ def sizes_of(name: str, most: int) -> tuple[int, ...]:
 
 
 def joined(generator: list[Way], critic: list[Way]) -> list[Way]:
-    """Return the ways to sample and score, of the best few of both."""
+    """Return the ways to sample and score, each of the one with each of the other."""
 
     def both(first: Any, second: Any) -> Any:
         return lambda x: second(first(x))
@@ -155,14 +156,10 @@ def checked(ours: Tensor, theirs: Tensor, within: float) -> float:
     return apart
 
 
-def compare(
-    case: Case, what: str, rounds: int, clock: Any, compile_too: bool, rate: dict[str, float]
-) -> dict[str, Any]:
-    """Measure the loops of a case; `what` is "sampling" or "scoring"."""
+def compare(case: Case, what: str, ways: list[Way], rounds: int, clock: Any, rate: dict[str, float]) -> dict[str, Any]:
+    """Measure the loops of a case; `what` is "sampling" or "scoring", by hand in one of these ways."""
     scoring = what == "scoring"
     critic: Any = case.critic if scoring else None
-    generator_list = generator_ways(case.network, case.inputs[:16], compile_too=compile_too and not scoring)
-    ways = joined(generator_list[2:4] + generator_list[5:6], critic_ways(critic)[1:]) if scoring else generator_list
 
     def plain(z: Tensor) -> Tensor:
         return critic(case.generator(z)) if scoring else case.generator(z)
@@ -266,8 +263,11 @@ def main(argv: list[str] | None = None) -> int:
         os.environ["XDG_CACHE_HOME"] = folder  # batch sizes are measured anew
         try:
             for case in (dcgan(arguments.count), bundled(8 * arguments.count)):
-                for what in ("sampling", "scoring"):
-                    found.append(compare(case, what, arguments.rounds, clock, arguments.compile, rate))
+                ways = generator_ways(case.network, case.inputs[:16], compile_too=arguments.compile)
+                found.append(compare(case, "sampling", ways, arguments.rounds, clock, rate))
+                best = {one["way"] for one in found[-1]["by_hand"].values()}
+                both = joined([way for way in ways if way.name in best], critic_ways(case.critic))
+                found.append(compare(case, "scoring", both, arguments.rounds, clock, rate))
         finally:
             if before is None:
                 del os.environ["XDG_CACHE_HOME"]

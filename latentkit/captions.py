@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentkit.checks import as_vector
 from latentkit.errors import ArgumentError, ShapeError
-from latentkit.style import GROUND, INK, drawing
+from latentkit.style import GROUND, INK, UNKNOWN, drawing
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -30,9 +30,6 @@ SIZE, LEAST_SIZE = 12, 9
 
 #: Where a text may be broken into two lines.
 BREAK = " · "
-
-#: What stands for a character that no font here has.
-UNKNOWN = "?"
 
 #: Families of system fonts that hold the scripts which DejaVu lacks, as they are called on the usual systems.
 _WIDER = (

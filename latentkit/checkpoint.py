@@ -133,10 +133,10 @@ class Checkpoint(Written):
         if self.holdout_labels is not None:
             held["labels"] = self.holdout_labels.to(torch.int64)
         parts["holdout"] = _pack(held)
-        try:
-            parts["about"] = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"settings and history must be plain, finite JSON values: {error}") from error
+        wrong = _nonsense(about)
+        if wrong is not None:
+            raise CheckpointError(wrong)
+        parts["about"] = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
         return parts
 
 
@@ -162,13 +162,16 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
     about = parse_json(read_part(source, files, "about"), source / files["about"]["name"])
     models = {}
     try:
+        wrong = _nonsense(about)
+        if wrong is not None:
+            raise CheckpointError(f"{source / files['about']['name']} makes no sense: {wrong}")
         prior = prior_from_dict(about["prior"])
         for role, network in about["networks"].items():
             if role not in _ROLES:
                 raise CheckpointError(f"{source} names a network for an unknown role {role!r}")
             state = _unpack(read_part(source, files, role), source / files[role]["name"])
             models[role] = _restore(network["name"], network["settings"], state, source / files[role]["name"])
-        classes = tuple(map(str, about["classes"]))
+        classes = tuple(about["classes"])
         networks = {role: network.settings for role, network in models.items()}
         wrong = _misfit(networks, prior, classes)
         if wrong is not None:
@@ -176,8 +179,10 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
         conditional = bool(networks["generator"].get("classes"))
         held = _unpack(read_part(source, files, "holdout"), source / files["holdout"]["name"])
         samples, labels = _from_bytes(held["samples"]), held.get("labels")
-        if not bool(torch.isfinite(samples).all()) or (labels is not None and labels.shape != samples.shape[:1]):
-            raise CheckpointError(f"{source} has held-out samples that are not finite, or labels of another number")
+        if samples.dtype != torch.float32 or samples.ndim < 2 or not bool(torch.isfinite(samples).all()):
+            raise CheckpointError(f"{source} has held-out samples that are no rows of finite numbers")
+        if labels is not None and not _are_labels(labels, len(samples), len(classes)):
+            raise CheckpointError(f"{source} has labels that are not one class number for each held-out sample")
         return Checkpoint(
             generator=wrap(models["generator"], prior, classes=classes if conditional else None),
             critic=models.get("critic"),
@@ -185,10 +190,10 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
             holdout=samples,
             holdout_labels=labels,
             classes=classes,
-            data=str(about["data"]),
-            trainer=str(about["trainer"]),
-            settings=dict(about["settings"]),
-            history=dict(about["history"]),
+            data=about["data"],
+            trainer=about["trainer"],
+            settings=about["settings"],
+            history=about["history"],
         )
     except CheckpointError:
         raise
@@ -200,6 +205,37 @@ def _whole(generator: Any) -> Any:
     """Return the conditional generator that a generator is a view of, or else the generator itself."""
     inside = getattr(generator, "module", None)
     return inside if isinstance(inside, ConditionalGenerator) else generator
+
+
+def _nonsense(about: Mapping[str, Any]) -> str | None:
+    """Return what in a description no checkpoint can have, in a few words, or None."""
+    kinds = {"classes": (list, "a list"), "data": (str, "text"), "trainer": (str, "text")}
+    kinds |= {"settings": (dict, "an object"), "history": (dict, "an object")}
+    for name, (kind, called) in kinds.items():
+        if not isinstance(about[name], kind):
+            return f"{name} must be {called}, got {type(about[name]).__name__}"
+    if not all(isinstance(one, str) for one in about["classes"]):
+        return "the names of classes must be text"
+    try:  # which refuses NaN, infinity, and half of a pair of surrogates, too
+        for name in kinds:
+            json.dumps(about[name], ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"settings and history must be plain, finite JSON values, and names text: {error}"
+    columns = list(about["history"].values())
+    if not all(isinstance(one, list) and len(one) == len(columns[0]) and all(map(_is_number, one)) for one in columns):
+        return "the history must be lists of numbers of one length"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_labels(labels: Tensor, count: int, classes: int) -> bool:
+    """Whether labels are (count,) class numbers; without names of classes any from 0 on will do."""
+    if labels.dtype != torch.int64 or labels.shape != (count,):
+        return False
+    return count == 0 or (int(labels.min()) >= 0 and (classes == 0 or int(labels.max()) < classes))
 
 
 def _misfit(networks: Mapping[str, Mapping[str, Any]], prior: Prior, classes: Sequence[str]) -> str | None:

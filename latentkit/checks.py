@@ -5,6 +5,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ __all__ = [
     "floating",
     "one_of",
     "require_finite",
+    "writable",
 ]
 
 SEED_LIMIT = 2**64
@@ -54,6 +56,8 @@ def as_number(
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name} must be a number, got {value!r}") from None
+    if isinstance(value, str | bytes | bytearray | bool):  # which float() takes
+        raise ArgumentError(f"{name} must be a number, got {value!r}")
     below = number <= least if open_least else number < least
     if not math.isfinite(number) or below or number > most:
         low = f"{'above' if open_least else 'at least'} {least:g}" if least > -math.inf else ""
@@ -69,12 +73,17 @@ def floating(values: Any, name: str) -> Tensor:
         tensor = values.detach()
     else:
         try:
-            tensor = torch.as_tensor(values)
+            tensor = torch.as_tensor(writable(values))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ShapeError(f"{name} must be a tensor of floats, got {type(values).__name__}") from error
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise ShapeError(f"{name} must be a tensor of floats, got dtype {tensor.dtype}")
     return tensor if tensor.is_floating_point() else tensor.to(torch.float32)
+
+
+def writable(values: Any) -> Any:
+    """Return `values`, or a copy of an array that cannot be written to: torch has no such tensors."""
+    return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
 
 
 def require_finite(tensor: Tensor, name: str) -> Tensor:

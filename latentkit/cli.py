@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             name = "import_file" if arguments.verb == "import" else str(arguments.verb)  # import is Python's own
             _finish(getattr(verbs, name)(arguments), arguments.json)
 
-    return guarded("latentkit", run, interrupted=lambda: left[-1])
+    return guarded("latentkit", run, interrupted=lambda: left[-1], ends=argv is None)
 
 
 def _let_waiting_threads_sleep() -> None:

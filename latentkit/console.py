@@ -1,11 +1,11 @@
 """What every command does alike: its arguments, its errors as one plain line, its exit code, and its limits."""
 
 import argparse
+import errno
 import os
 import re
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from latentkit.errors import ArgumentError, LatentkitError
+from latentkit.interrupts import Requests, heeded
 from latentkit.texts import readable
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "said",
     "watched",
 ]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _ALWAYS_ALLOWED = 64  # threads, so that settings go from one machine to another
 
@@ -40,15 +43,7 @@ class Parser(argparse.ArgumentParser):
         raise ArgumentError(f"{message}; see {self.prog} --help")
 
 
-class _Terminated(KeyboardInterrupt):
-    """The process was asked to end: an interrupt, so that all that cleans up after one does so."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-def guarded(program: str, run: Callable[[], None], *, interrupted: Callable[[], str]) -> int:
+def guarded(program: str, run: Callable[[], None], *, interrupted: Callable[[], str], ends: bool = False) -> int:
     """Run a command's body and return its exit code.
 
     0 after work or `--help`, 2 for a user's mistake or too little memory, 130 for an interrupt, 143 for a
@@ -58,75 +53,75 @@ def guarded(program: str, run: Callable[[], None], *, interrupted: Callable[[], 
         program: the command's name, which begins every line.
         run: the body, from parsing the arguments on.
         interrupted: says what an interrupt left behind, in a few words.
+        ends: the process ends with this command, see `latentkit.interrupts.heeded`.
     """
+    with heeded(ends=ends) as requests:
+        return _guarded(program, run, interrupted, requests)
+
+
+def _guarded(program: str, run: Callable[[], None], interrupted: Callable[[], str], requests: Requests) -> int:
 
     def say(text: object) -> None:
-        print(_holding(f"{program}: {' '.join(str(text).split())}", sys.stderr), file=sys.stderr)
+        with suppress(OSError):  # of a terminal that was closed
+            print(_holding(f"{program}: {' '.join(str(text).split())}", sys.stderr), file=sys.stderr)
 
     def warn(message: Warning | str, category: type[Warning], *_where: Any, **_more: Any) -> None:
         say(f"warning: {message}")
 
     try:
-        with _raising_on_requests_to_end(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.showwarning = warn
-            run()
+            code = _code_of(run)
             sys.stdout.flush()
-    except LatentkitError as error:
-        say(error)
-        return 2
+    except BaseException as error:
+        # What follows a request is its doing: libraries that are interrupted while they load raise what they like.
+        if requests.number is not None or isinstance(error, KeyboardInterrupt):
+            requests.over = True
+            number = requests.number or int(signal.SIGINT)
+            say(f"{'interrupted' if number == signal.SIGINT else 'terminated'}; {interrupted()}")
+            return 128 + number
+        return _status(error, say)
+    return code
+
+
+def _code_of(run: Callable[[], None]) -> int:
+    try:
+        run()
     except SystemExit as end:  # argparse leaves this way after --help and --version
         return end.code if isinstance(end.code, int) else 0
-    except _Terminated as end:
-        say(f"terminated; {interrupted()}")
-        return 128 + end.number
-    except KeyboardInterrupt:
-        say(f"interrupted; {interrupted()}")
-        return 130
-    except BrokenPipeError:
+    return 0
+
+
+def _status(error: BaseException, say: Callable[[object], None]) -> int:
+    """Say what went wrong, if it is no bug, and return the exit code."""
+    if isinstance(error, LatentkitError):
+        say(error)
+        return 2
+    if isinstance(error, BrokenPipeError):
         # Whoever read the output has gone, as with `| head`; nobody is left to tell.
         sys.stderr.close()
-    except OSError as error:
+        return 0
+    if isinstance(error, OSError) and error.errno in _FULL:
+        with suppress(OSError, ValueError):  # what cannot be written is not tried again when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        place = "the output" if error.filename is None else os.fsdecode(error.filename)[:300]
+        say(f"cannot write {place}: {error.strerror}; make room there")
+        return 2
+    if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         # What the system says of a file that a user named: no permission, a name too long, a disk that fails.
-        if error.filename is None or error.errno is None:
-            raise
         say(f"cannot use {os.fsdecode(error.filename)[:300]}: {error.strerror}")
         return 2
-    except (MemoryError, RuntimeError) as error:
-        if not _lacks_memory(error):
-            raise
+    if isinstance(error, MemoryError | RuntimeError) and _lacks_memory(error):
         wanted = re.search(r"allocate ([\d.]+) ?(\w+)", str(error))
         amount = f" for {wanted[1]} {wanted[2]} more" if wanted else ""
         say(f"there is not enough memory{amount}; ask for fewer or smaller things at a time")
         return 2
-    return 0
+    raise error
 
 
 def _lacks_memory(error: Exception) -> bool:
     # Torch's allocators raise a RuntimeError of no class of their own.
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in ("CPUAllocator", "out of memory"))
-
-
-@contextmanager
-def _raising_on_requests_to_end() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP of a closed terminal, end the block as Ctrl-C does: with all its clean-up."""
-
-    def end(number: int, _frame: object) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)  # a second request must not cut the clean-up short
-        raise _Terminated(number)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            handler = None if number is None else signal.getsignal(number)
-            # Ignored, as under nohup, means ignored; None is a handler that could not be put back.
-            if number is not None and handler not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def printed(text: str) -> None:

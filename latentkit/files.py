@@ -25,6 +25,7 @@ __all__ = [
     "new_folders",
     "reason",
     "resolved",
+    "temporary_name",
     "write_bytes",
     "write_json",
     "write_text",
@@ -72,9 +73,10 @@ def _check_parent(folder: Path, path: str | os.PathLike[str]) -> None:
     base = _existing(folder)
     if not base.is_dir():
         raise OutputError(f"cannot write {os.fspath(path)}: {base} is a file, not a folder; choose another path")
-    # A real try: permission bits say nothing on read-only or network file systems, or to root.
+    # A real try: permission bits say nothing on read-only or network file systems, or to root. Where the system has
+    # files without a name it is one of those, which not even a kill can leave behind.
     try:
-        with tempfile.NamedTemporaryFile(prefix=PREFIX, suffix=SUFFIX, dir=base):
+        with tempfile.TemporaryFile(prefix=PREFIX, suffix=SUFFIX, dir=base):
             pass
     except OSError as error:
         raise OutputError(f"{reason(path, error)}; choose a folder that you can write to") from error
@@ -129,10 +131,13 @@ def new_folders(folder: Path) -> Iterator[None]:
         raise
 
 
-def _mask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def temporary_name(folder: Path) -> Path:
+    """Return a path in a folder that nothing has, by which `is_temporary` knows what is being written.
+
+    It is known before anything is made there: whoever makes it can begin to guard it first, so that no interrupt falls
+    between the two.
+    """
+    return folder / f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
 
 
 @contextmanager
@@ -145,14 +150,12 @@ def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     target = resolved(check_target(path))
     try:
         with new_folders(target.parent):
-            descriptor, name = tempfile.mkstemp(prefix=PREFIX, suffix=SUFFIX, dir=target.parent)
-            temporary = Path(name)
+            temporary = temporary_name(target.parent)
             try:
-                with os.fdopen(descriptor, "w+b") as file:
+                with temporary.open("x+b") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                temporary.chmod(0o666 & ~_mask())
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)

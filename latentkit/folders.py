@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from latentkit.errors import OutputError
-from latentkit.files import PREFIX, SUFFIX, check_writable, is_temporary, new_folders, reason, resolved, write_json
+from latentkit.files import (
+    check_writable,
+    is_temporary,
+    new_folders,
+    reason,
+    resolved,
+    temporary_name,
+    write_json,
+)
 
 __all__ = ["Marker", "check_folder", "refuse_others", "writing_folder"]
 
@@ -48,8 +55,8 @@ class Marker:
         files = sorted({*(entry.name for entry in folder.iterdir()), self.name})
         return write_json(folder / self.name, {"kind": self.kind, "format": self.format, **facts, "files": files})
 
-    def listed(self, folder: Path) -> list[str]:
-        """Return the names of the plain files there that the marker lists, itself last; none without a marker."""
+    def names(self, folder: Path) -> list[str]:
+        """Return the names of plain files that the folder's marker lists, there or not; none without a marker."""
         said = self.read(folder) or {}
         names = said.get("files")
         if said.get("format") != self.format or not isinstance(names, list):
@@ -57,8 +64,17 @@ class Marker:
         # A list that names anything else was not written here, and nothing in it may be trusted.
         if not all(isinstance(name, str) and name and name == Path(name).name for name in names):
             return []
-        paths = {name: folder / name for name in names if name != self.name}
-        return [name for name, path in paths.items() if path.is_file() and not path.is_symlink()] + [self.name]
+        return names
+
+    def listed(self, folder: Path) -> list[str]:
+        """Return the names of the plain files there that the marker lists, itself last; none without a marker."""
+        names = self.names(folder)
+        return [*_plain(folder, set(names) - {self.name}), self.name] if names else []
+
+
+def _plain(folder: Path, names: Iterable[str]) -> list[str]:
+    paths = {name: folder / name for name in sorted(names)}
+    return [name for name, path in paths.items() if path.is_file() and not path.is_symlink()]
 
 
 def refuse_others(path: str | os.PathLike[str], known: Iterable[str], hint: str = "") -> None:
@@ -89,10 +105,29 @@ def check_folder(path: str | os.PathLike[str], *, marker: Marker) -> Path:
         OutputError: if it is a file, is not writable, or holds something that was not written here.
     """
     folder = check_writable(path)
-    known = marker.listed(folder)
-    odd = not known and (folder / marker.name).exists()
-    refuse_others(path, known, f", and its {marker.name} is damaged or not that of a {marker.kind}" if odd else "")
+    _check_files(path, _ours(folder, marker, _unfinished(folder, marker)), marker)
     return Path(path)
+
+
+def _check_files(path: str | os.PathLike[str], known: Iterable[str], marker: Marker) -> None:
+    folder = resolved(path)
+    odd = not marker.listed(folder) and (folder / marker.name).exists()
+    refuse_others(path, known, f", and its {marker.name} is damaged or not that of a {marker.kind}" if odd else "")
+
+
+def _unfinished(folder: Path, marker: Marker) -> list[Path]:
+    """Return the hidden folders of processes that were killed while they put their files into this folder of ours."""
+    if not folder.is_dir():
+        return []
+    hidden = [entry for entry in folder.iterdir() if is_temporary(entry.name) and not entry.is_symlink()]
+    return [place for place in hidden if marker.names(place / "new")]
+
+
+def _ours(folder: Path, marker: Marker, unfinished: Iterable[Path]) -> list[str]:
+    """Return the names of the files of a folder that are ours, by its marker or by one that did not get there."""
+    names = {name for place in unfinished for name in marker.names(place / "new")} - {marker.name}
+    listed = marker.listed(folder)
+    return [*_plain(folder, names.difference(listed)), *listed]
 
 
 @contextmanager
@@ -112,8 +147,12 @@ def writing_folder(path: str | os.PathLike[str], *, marker: Marker) -> Iterator[
         with new_folders(home), _workplace(home) as (new, old):
             yield new
             if there:
-                check_folder(path, marker=marker)  # the work may have taken minutes
-                _exchange(new, old, target, marker)
+                left = [place for place in _unfinished(target, marker) if place != new.parent]
+                known = _ours(target, marker, left)
+                _check_files(path, known, marker)  # the work may have taken minutes
+                _exchange(new, old, target, marker, known)
+                for place in left:
+                    shutil.rmtree(place, ignore_errors=True)
             else:
                 new.rename(target)
     except OutputError:
@@ -125,9 +164,10 @@ def writing_folder(path: str | os.PathLike[str], *, marker: Marker) -> Iterator[
 @contextmanager
 def _workplace(home: Path) -> Iterator[tuple[Path, Path]]:
     """Give two empty folders in a hidden one that goes at the end."""
-    place = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=home))
+    place = temporary_name(home)
     new, old = place / "new", place / "old"
     try:
+        place.mkdir(0o700)
         new.mkdir()
         old.mkdir()
         yield new, old
@@ -137,20 +177,40 @@ def _workplace(home: Path) -> Iterator[tuple[Path, Path]]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _exchange(new: Path, old: Path, target: Path, marker: Marker) -> None:
-    """Put the files of `new` in the place of those that the marker in `target` lists; all, or on failure none."""
-    # The marker goes last and comes first: a process that is killed on the way leaves a folder that is still ours.
-    moves = [(target / name, old / name) for name in marker.listed(target)]
-    made = sorted((entry.name for entry in new.iterdir()), key=lambda name: name != marker.name)
-    moves += [(new / name, target / name) for name in made]
-    begun: list[tuple[Path, Path]] = []
+def _exchange(new: Path, old: Path, target: Path, marker: Marker, known: Iterable[str]) -> None:
+    """Put the files of `new` in the place of the `known` ones in `target`; all, or on failure none.
+
+    Each name is replaced in one step, in the order in which the files were written and the marker last, so that at no
+    time a file is missing or half there. What a process that is killed on the way has put there is known to be ours by
+    the new marker, which is still in `new`.
+    """
+    made = sorted((entry for entry in new.iterdir() if entry.name != marker.name), key=lambda e: e.stat().st_mtime_ns)
+    before, after = list(known), [entry.name for entry in made]
     try:
-        for source, goal in moves:
-            begun.append((source, goal))
-            source.rename(goal)
+        for name in before:
+            _keep(target / name, old / name)
     except BaseException:
-        for source, goal in reversed(begun):
-            if not source.exists():
-                goal.rename(source)
+        shutil.rmtree(old, ignore_errors=True)
+        raise
+    try:
+        for name in after:
+            (new / name).replace(target / name)
+        for name in [name for name in before if name not in (*after, marker.name)]:
+            (target / name).unlink()
+        (new / marker.name).replace(target / marker.name)
+    except BaseException:
+        for name in before:
+            (old / name).replace(target / name)
+        for name in [name for name in (*after, marker.name) if name not in before]:
+            (target / name).unlink(missing_ok=True)
+        shutil.rmtree(old, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep(file: Path, kept: Path) -> None:
+    """Keep what a file holds under a second name: the same file where the file system has links, else a copy."""
+    try:
+        os.link(file, kept)
+    except OSError:
+        shutil.copy2(file, kept)

@@ -18,7 +18,7 @@ from torch import Tensor
 from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, DataError, ShapeError
 
-__all__ = ["MAX_PIXELS", "OversizedImageError", "decode", "fitted", "read_images", "strict_pillow"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "OversizedImageError", "decode", "fitted", "read_images", "strict_pillow"]
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of a decompression bomb
 
@@ -33,6 +33,13 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+#: How the names of image files end, in small letters.
+SUFFIXES = frozenset((
+    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+))  # fmt: skip
+
+#: What is read. Pillow knows more, some of which it hands to other programs, such as EPS, a program for Ghostscript.
+_FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 _TRANSPARENT = ("LA", "PA", "RGBA", "RGBa")
 _pillow_settings = threading.RLock()
 
@@ -66,7 +73,7 @@ def read_images(
     """Return image files as samples (N, C, S, S), floats in [-1, 1]: their centre squares, resized.
 
     Args:
-        files: at least one; whatever Pillow reads.
+        files: at least one: AVIF, BMP, GIF, ICO, JPEG, JPEG 2000, PNG, PPM, TGA, TIFF or WebP, whatever their names.
         shape: (C, S, S) of a sample, C 1 for grey or 3 for colour, such as `checkpoint.holdout.shape[1:]`.
         max_pixels: largest width times height that is decoded.
 
@@ -103,7 +110,7 @@ def decode(source: Path | bytes, size: int, grey: bool, max_pixels: int) -> NDAr
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()) as opened:
             width, height = opened.size
             if width * height > max_pixels:
                 raise OversizedImageError(f"{width} x {height}")
@@ -114,6 +121,15 @@ def decode(source: Path | bytes, size: int, grey: bool, max_pixels: int) -> NDAr
             return fitted(_upright(opened), size, grey)
     except Image.DecompressionBombError as error:
         raise OversizedImageError(str(error)) from error
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    """Return those formats that this Pillow was built with."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def fitted(image: Any, size: int | None, grey: bool) -> NDArray[np.uint8]:

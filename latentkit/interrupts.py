@@ -55,9 +55,13 @@ class Requests:
     def _again(self) -> None:
         while self._busy:
             time.sleep(0.01)
-        if self.number is not None and not self.over:
-            self._at = -math.inf
-            _thread.interrupt_main(self.number)
+        if self.number is None or self.over:
+            return
+        self._at = -math.inf
+        if hasattr(signal, "pthread_kill"):  # which wakes a thread that waits for something
+            signal.pthread_kill(threading.main_thread().ident or 0, self.number)
+        else:
+            _thread.interrupt_main(signal.Signals(self.number))
 
 
 @contextmanager

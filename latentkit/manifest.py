@@ -16,19 +16,20 @@ from typing import Any
 from latentkit import __version__
 from latentkit.bundled import BUNDLED
 from latentkit.errors import CheckpointError, OutputError
-from latentkit.files import check_writable, new_folders, write_bytes, write_json
+from latentkit.files import check_writable, is_temporary, new_folders, write_bytes, write_json
 from latentkit.folders import Marker, refuse_others
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
-    "SNAPSHOT",
     "SNAPSHOTS",
     "check_place",
     "parse_json",
     "read_manifest",
     "read_part",
     "remove_parts",
+    "snapshot_path",
+    "snapshot_steps",
     "write_parts",
 ]
 
@@ -39,8 +40,7 @@ SNAPSHOTS = "snapshots"
 _MARKER = Marker(MANIFEST, "latentkit checkpoint", FORMAT)
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{16}\.(?:safetensors|json)")
 _PART = re.compile(r"(?:generator|critic|encoder|holdout|about|training)-[0-9a-f]{16}\.(?:safetensors|json)")
-#: What a snapshot in that folder is called: its step.
-SNAPSHOT = re.compile(r"step-(\d{8,})")
+_SNAPSHOT = re.compile(r"step-(\d{8,})")
 _LARGEST_JSON = 64 * 2**20
 
 
@@ -73,7 +73,7 @@ def _parts(place: Path) -> set[str]:
 def _snapshots(place: Path) -> set[str]:
     """Return the name of the folder of snapshots, if nothing else is in it."""
     inside = place / SNAPSHOTS
-    ours = inside.is_dir() and all(SNAPSHOT.fullmatch(entry.name) for entry in inside.iterdir())
+    ours = inside.is_dir() and all(_SNAPSHOT.fullmatch(e.name) or is_temporary(e.name) for e in inside.iterdir())
     return {SNAPSHOTS} if ours else set()
 
 
@@ -122,11 +122,34 @@ def write_parts(folder: str | os.PathLike[str], parts: Mapping[str, bytes]) -> N
         _remove_unreferenced(target, _parts(target))
 
 
+def snapshot_path(out: Path, step: int) -> Path:
+    """Return where the snapshot of a step is in a run's folder."""
+    return out / SNAPSHOTS / f"step-{step:08d}"
+
+
+def snapshot_steps(out: Path, *, whole: bool = True) -> list[int]:
+    """Return the steps of the snapshots in a run's folder, newest first.
+
+    Args:
+        out: the run's folder.
+        whole: leave out those without a manifest: they are what a process left that was killed while it wrote one.
+    """
+    inside = out / SNAPSHOTS
+    if not inside.is_dir():
+        return []
+    found = [(_SNAPSHOT.fullmatch(entry.name), entry) for entry in inside.iterdir() if entry.is_dir()]
+    return sorted(
+        (int(name[1]) for name, entry in found if name and not (whole and not os.path.lexists(entry / MANIFEST))),
+        reverse=True,
+    )
+
+
 def remove_parts(folder: Path) -> None:
-    """Remove a checkpoint, damaged or not: its manifest and parts, and its folder unless other things are in it."""
+    """Remove a snapshot, whole, damaged or half-written, and its folder unless other things are in it."""
     with suppress(OSError):
         (folder / MANIFEST).unlink(missing_ok=True)
-        for name in _parts(folder):
+        left = [entry.name for entry in folder.iterdir() if is_temporary(entry.name) and entry.is_file()]
+        for name in (*_parts(folder), *left):
             (folder / name).unlink()
         folder.rmdir()
 
@@ -153,7 +176,12 @@ def _read_bytes(path: Path, limit: int | None = None) -> bytes:
 
 def read_manifest(source: Path) -> dict[str, dict[str, Any]]:
     """Return the entries of a checkpoint's manifest by role, or raise `CheckpointError`."""
-    if not source.exists():
+    try:
+        there = source.exists()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"cannot read {str(source)[:300]}: {why}; give the folder of a checkpoint") from error
+    if not there:
         raise CheckpointError(
             f"there is no checkpoint at {source}; train one with latentkit-train, or use a bundled one: "
             f"{', '.join(BUNDLED)}"

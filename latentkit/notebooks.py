@@ -24,6 +24,7 @@ from latentkit.quality import QualityMap
 from latentkit.render import samples_sheet
 from latentkit.strengths import sweep_sheet
 from latentkit.strips import Line, strips
+from latentkit.texts import readable
 from latentkit.walks import BakeOff
 
 __all__ = ["html_of", "png_of"]
@@ -143,8 +144,8 @@ def _(result: Checkpoint) -> str:
 
 def _table(rows: list[tuple[str, ...]] | list[list[str]], notes: list[str]) -> str:
     """Return rows of texts as a table whose head is the first row, and notes below it."""
-    head, *others = [[html.escape(text) for text in row] for row in rows]
+    head, *others = [[html.escape(readable(text)) for text in row] for row in rows]
     parts = ["<table><thead><tr>", *(f"<th>{text}</th>" for text in head), "</tr></thead><tbody>"]
     for row in others:
         parts += ["<tr>", *(f"<td>{text}</td>" for text in row), "</tr>"]
-    return "".join([*parts, "</tbody></table>", *(f"<p>{html.escape(note)}</p>" for note in notes)])
+    return "".join([*parts, "</tbody></table>", *(f"<p>{html.escape(readable(note))}</p>" for note in notes)])

@@ -27,6 +27,9 @@ Array = NDArray[np.float64]
 #: Standard errors to either side of a 95% interval.
 WILSON = 1.96
 
+#: Characters of a name in a legend, at most.
+NAMED = 40
+
 #: Places that a marker leaves behind it.
 TRAIL = 12
 
@@ -66,11 +69,19 @@ def lines_picture(
     with drawing():
         figure, axes = new_axes(640, 400, x=x_label, y=y_label)
         for name, y in lines.items():
-            axes.plot(x, y, color=inks[name], label=name)
+            axes.plot(x, y, color=inks[name], label=_entry(name))
         if top is not None:
             axes.set_ylim(0.0, top)
         axes.legend()
         return figure_rgb(figure)
+
+
+def _entry(name: str) -> str:
+    """Return a name as an entry of a legend: one line, which leaves room for the plot."""
+    line = " ".join(name[: 2 * NAMED].split())
+    line = line if len(line) <= NAMED else f"{line[:NAMED]}..."
+    # Matplotlib leaves out those that are empty or begin with an underscore.
+    return line if line[:1].strip("_") else f" {line}"
 
 
 def histogram_picture(groups: Mapping[str, Array], *, x_label: str, bins: int = 40) -> Image:

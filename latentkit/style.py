@@ -4,10 +4,13 @@ Figures are drawn on Agg through matplotlib's objects, never pyplot, so they nee
 caller's own figures and settings alone. They carry their own light ground and stay legible on dark pages.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ACCENT", "COLOURS", "GRID", "GROUND", "INK", "MUTED", "SCALE", "drawing", "figure_rgb", "new_axes"]
+__all__ = [
+    "ACCENT",
+    "COLOURS",
+    "GRID",
+    "GROUND",
+    "INK",
+    "MUTED",
+    "SCALE",
+    "UNKNOWN",
+    "drawing",
+    "figure_rgb",
+    "new_axes",
+]
 
 GROUND = "#ffffff"
 
@@ -39,6 +54,12 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK
 SCALE = "viridis"
 
 DPI = 100
+
+#: The longest line of a figure's text that is drawn in full, and the most lines of one.
+LONGEST, LINES = 100, 12
+
+#: What stands for a character that no font here has.
+UNKNOWN = "?"
 
 #: Everything that a user's own settings could otherwise change.
 _SETTINGS: dict[Any, Any] = {
@@ -89,7 +110,24 @@ def _find_a_home() -> None:
         with tempfile.TemporaryFile(dir=home):
             pass
     except (OSError, RuntimeError):
-        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="latentkit-matplotlib-")
+        home = os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="latentkit-matplotlib-")
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+
+
+@lru_cache(maxsize=1)
+def _characters() -> frozenset[int]:
+    """Return the characters that the font of plots has."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+
+
+def _legible(line: str) -> str:
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+    if line.isascii() and line.isprintable():
+        return line
+    return "".join(" " if not c.isprintable() else c if ord(c) in _characters() else UNKNOWN for c in line)
 
 
 @contextmanager
@@ -129,9 +167,17 @@ def new_axes(
 
 
 def figure_rgb(figure: "Figure") -> NDArray[np.uint8]:
-    """Draw a figure that `new_axes` made and return its pixels (H, W, 3); call it in `drawing()`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Draw a figure that `new_axes` made and return its pixels (H, W, 3); call it in `drawing()`.
 
+    Whatever its texts hold, it is drawn: a control character becomes a blank, a character that the font lacks a
+    question mark, and a line that no figure has room for is cut with dots.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    for part in figure.findobj(Text):
+        if isinstance(part, Text):
+            part.set_text("\n".join(map(_legible, part.get_text().split("\n")[:LINES])))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

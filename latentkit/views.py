@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor
@@ -46,6 +47,8 @@ def viewed(checkpoint: Checkpoint, label: str | None, name: str) -> Checkpoint:
 
 def class_index(text: str, classes: Sequence[str], option: str = "--class") -> int:
     """Return the number of the class that a text names: by its name, in any case if that is clear, or its number."""
+    with suppress(UnicodeError):  # a word that Python left undecoded, as it does in a locale that knows only ASCII
+        text = text.encode("utf-8", "surrogateescape").decode()
     alike = [k for k, name in enumerate(classes) if name.casefold() == text.casefold()]
     if text in classes:
         return classes.index(text)

@@ -1,4 +1,6 @@
+import os
 import random
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,8 @@ import torch
 from reliability import PROMISES, Tallies
 
 torch.set_num_threads(1)
+
+DRIVER, BROWSER = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
 
 
 def pytest_addoption(parser):
@@ -169,3 +173,37 @@ def image_run(image_checkpoint, tmp_path_factory):
 def point_run(point_checkpoint, tmp_path_factory):
     """The folder of the point checkpoint."""
     return point_checkpoint.save(tmp_path_factory.mktemp("runs") / "points")
+
+
+@pytest.fixture(scope="session")
+def driver():
+    """A headless Chromium that tells what it complains of and what it asks for; without one its tests are skipped."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason='needs selenium: pip install "latentkit[test]"')
+    if not (DRIVER.exists() and BROWSER.exists()):
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(BROWSER)
+    with tempfile.TemporaryDirectory() as profile:
+        for argument in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            "--force-device-scale-factor=1",
+            f"--user-data-dir={profile}",
+        ):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        # The driver is told, so that nothing looks for another one over the network.
+        service = webdriver.ChromeService(str(DRIVER), env={**os.environ, "HOME": profile})
+        browser = webdriver.Chrome(options=options, service=service)
+        try:
+            browser.get("about:blank")  # rather than its own first page, which asks for things
+            yield browser
+        finally:
+            browser.quit()

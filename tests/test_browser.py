@@ -3,11 +3,8 @@
 import base64
 import io
 import json
-import os
 import re
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,49 +14,11 @@ from PIL import Image
 import latentkit as lk
 from latentkit.render import thumbnails
 
-DRIVER, BROWSER = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
-
-pytest.importorskip("selenium", reason='needs selenium: pip install "latentkit[test]"')
-pytestmark = pytest.mark.skipif(
-    not (DRIVER.exists() and BROWSER.exists()), reason="needs Debian's chromium and chromium-driver"
-)
-
 N, EDGE = 500, 14
 
 #: Four of the generator's, and one for each class.
 LATENTS = lk.Normal(7).sample(N, seed=0)
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script ><!--<script><b>two & more</b>")
-
-
-@pytest.fixture(scope="session")
-def driver(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    with tempfile.TemporaryDirectory() as profile:
-        for argument in (
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-            "--force-device-scale-factor=1",
-            f"--user-data-dir={profile}",
-        ):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        # The driver is told, so that nothing looks for another one over the network.
-        service = webdriver.ChromeService(str(DRIVER), env={**os.environ, "HOME": profile})
-        browser = webdriver.Chrome(options=options, service=service)
-        try:
-            yield browser
-        finally:
-            browser.quit()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -36,7 +36,7 @@ def test_counts_are_whole_numbers_of_at_least_one(value):
         checks.as_count(value, "n")
 
 
-@pytest.mark.parametrize("value", [NAN, INF, -INF, None, "x", 10**400, -1.0, 2.5, [1, 2]])
+@pytest.mark.parametrize("value", [NAN, INF, -INF, None, "x", 10**400, -1.0, 2.5, [1, 2], "1", b"1", True])
 def test_numbers_are_finite_and_in_range(value):
     assert checks.as_number(np.float32(0.5), "x", least=0.0, most=2.0) == 0.5
     with pytest.raises(ArgumentError, match=r"x must be a .*number.*, got"):

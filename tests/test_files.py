@@ -84,7 +84,7 @@ def test_a_full_disk_keeps_the_old_file_and_names_path_and_space(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("late", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("late", ["fsync", "replace"])
 def test_a_late_failure_leaves_no_partial_file(tmp_path, monkeypatch, late):
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
@@ -226,17 +226,39 @@ def test_what_was_not_written_here_is_never_removed(tmp_path, kind):
     assert (out / "page").read_text() == "one"
 
 
-def test_what_comes_while_the_work_goes_on_is_not_removed(tmp_path):
+@pytest.mark.parametrize("ours", [[], ["late.txt"]])
+def test_what_comes_while_the_work_goes_on_is_not_removed(tmp_path, ours):
+    """Not even if a file of ours is to have the same name."""
     fill(tmp_path / "out", "one")
 
     def work():
         with folders.writing_folder(tmp_path / "out", marker=OURS) as folder:
+            for name in ours:
+                (folder / name).write_text("new")
             OURS.write(folder)
             (tmp_path / "out" / "late.txt").write_text("mine")
 
     with pytest.raises(OutputError, match=r"other files \(late.txt\)"):
         work()
     assert names(tmp_path / "out") == ["late.txt", "m.json", "one", "page"]
+    assert (tmp_path / "out" / "late.txt").read_text() == "mine"
+
+
+def test_what_a_killed_process_had_put_there_is_ours(tmp_path, monkeypatch):
+    """Its marker, which comes last, is in its hidden folder still."""
+    fill(tmp_path, "one")
+
+    def killed(folder, **_):
+        assert folder.name.startswith(".latentkit-")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "_exchange", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(folders.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fill(tmp_path, "two")
+    (tmp_path / "two").write_text("two")
+    fill(tmp_path, "three")
+    assert names(tmp_path) == ["m.json", "page", "three"]
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path):
@@ -309,22 +331,44 @@ def test_on_failure_the_old_folder_stays(tmp_path, before):
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("step", range(6))
-def test_on_a_failure_in_the_last_steps_the_old_files_are_put_back(tmp_path, monkeypatch, step, moment, error):
-    """Three files go out and three come in: each move in turn fails, or is interrupted when it is done."""
-    out, calls, rename = tmp_path / "out", [], files.Path.rename
+@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("links", [True, False])
+def test_on_a_failure_in_the_last_steps_the_old_files_are_put_back(tmp_path, monkeypatch, step, moment, error, links):
+    """Three files go out and three come in: each change in turn fails, or is interrupted when it is done."""
+    out, calls = tmp_path / "out", []
     fill(out, "one")
     held = content(out)
 
-    def fail_once(self, target):
-        calls.append(target)
-        failing = len(calls) == step + 1
-        if not failing or moment == "after":
-            rename(self, target)
-        if failing:
-            raise error
+    def failing_once(owner, name):
+        change = getattr(owner, name)
 
-    monkeypatch.setattr(files.Path, "rename", fail_once)
+        def changed(*given, **options):
+            calls.append(name)
+            fails = len(calls) == step + 1
+            if not fails or moment == "after":
+                change(*given, **options)
+            if fails:
+                raise error
+
+        monkeypatch.setattr(owner, name, changed)
+
+    def no_links(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    exchange = folders._exchange
+
+    def watched(*given):
+        for owner, name in ((folders, "_keep"), (files.Path, "replace"), (files.Path, "unlink")):
+            failing_once(owner, name)
+        exchange(*given)
+
+    monkeypatch.setattr(folders, "_exchange", watched)
     with pytest.raises((OutputError, KeyboardInterrupt)):
         fill(out, "two")
+    monkeypatch.undo()
     assert content(out) == held
+    assert names(tmp_path) == ["out"]
+    fill(out, "two")
+    assert names(out) == ["m.json", "page", "two"]

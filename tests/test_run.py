@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -301,7 +302,7 @@ class TestInterrupts:
         assert not (out / "manifest.json").exists()
         assert load(saved).history["step"][-1] == 25
 
-    def test_a_request_waits_for_the_step_and_the_second_does_not(self):
+    def test_a_request_waits_for_the_step_and_the_second_does_not(self, monkeypatch):
         with deferred_requests() as requests:
             os.kill(os.getpid(), signal.SIGINT)
             assert requests.number == signal.SIGINT
@@ -309,6 +310,9 @@ class TestInterrupts:
             requests.obey()
         with deferred_requests():
             os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)  # as torchrun does with what the terminal has sent to all
+            now = time.monotonic()
+            monkeypatch.setattr(time, "monotonic", lambda: now + 2.0)
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGINT)
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = summary.pop("said", None) or _said(summary)
         printed(json.dumps(summary) if arguments.json else said)
 
-    return guarded("latentkit-train", run, interrupted=lambda: left)
+    return guarded("latentkit-train", run, interrupted=lambda: left, ends=argv is None)
 
 
 def _said(summary: dict[str, Any]) -> str:

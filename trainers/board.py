@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from latentkit.errors import MissingDependencyError
+from latentkit.errors import MissingDependencyError, OutputError
+from latentkit.files import check_writable
 
 __all__ = ["Board", "board"]
 
@@ -30,6 +31,7 @@ def board(folder: str | os.PathLike[str] | None, leads: bool = True) -> Iterator
 
     Raises:
         MissingDependencyError: if TensorBoard is not installed.
+        OutputError: if the folder cannot be made or written to.
     """
     if folder is None or not leads:
         yield Board()
@@ -40,5 +42,13 @@ def board(folder: str | os.PathLike[str] | None, leads: bool = True) -> Iterator
         raise MissingDependencyError(
             'TensorBoard is not installed: pip install "latentkit[tensorboard]", or leave log_dir out'
         ) from error
-    with SummaryWriter(os.fspath(folder)) as writer:
+    # Its whole path, of which TensorBoard takes nothing for an address in a network.
+    place = check_writable(folder)
+    try:
+        os.fspath(place).encode("utf-8")  # as TensorBoard will, once it has made the folder
+        writer = SummaryWriter(os.fspath(place))
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write the folder {os.fspath(folder)!r}: {why}; choose another path") from error
+    with writer:
         yield Board(writer)

@@ -2,12 +2,13 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Requests", "deferred_requests"]
+from latentkit.interrupts import SAME, SIGNALS
 
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+__all__ = ["Requests", "deferred_requests"]
 
 
 class Requests:
@@ -23,19 +24,22 @@ class Requests:
 
 @contextmanager
 def deferred_requests() -> Iterator[Requests]:
-    """Note SIGINT, SIGTERM and SIGHUP instead of obeying them within the block; the second one is obeyed at once.
+    """Note SIGINT, SIGTERM and SIGHUP instead of obeying them within the block; one more, a second later, is obeyed.
 
     The handlers are put back at the end of the block; call `obey` after it. Signals that are ignored, and
     threads other than the main one, which cannot have handlers, are left alone.
     """
     requests = Requests()
     before = {}
+    since = 0.0
 
     def note(number: int, _frame: object) -> None:
-        if requests.number is not None:
+        nonlocal since
+        if requests.number is None:
+            requests.number, since = number, time.monotonic()
+        elif time.monotonic() - since > SAME:
             restore()
             signal.raise_signal(number)
-        requests.number = number
 
     def restore() -> None:
         for number, handler in before.items():
@@ -43,7 +47,7 @@ def deferred_requests() -> Iterator[Requests]:
         before.clear()
 
     if threading.current_thread() is threading.main_thread():
-        for name in _SIGNALS:
+        for name in SIGNALS:
             number = getattr(signal, name, None)
             handler = None if number is None else signal.getsignal(number)
             if number is not None and handler not in (signal.SIG_IGN, None):

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from latentkit import streams
 from latentkit.checkpoint import Checkpoint
 from latentkit.console import limited_threads
-from latentkit.errors import ArgumentError, DivergenceError, NonFiniteError
+from latentkit.errors import ArgumentError, DivergenceError, NonFiniteError, OutputError
 from latentkit.manifest import check_place
 from latentkit.protocols import Critic, Generator
 from latentkit.sampling.generate import generate
@@ -223,6 +223,7 @@ class _Loop:
                 self._one(bar)
         if self.step < steps:
             self._save_snapshot()
+            self.group.any(False)  # nobody leaves, and says what is saved, before it is
 
     def _one(self, bar: Any) -> None:
         self.step += 1
@@ -273,7 +274,11 @@ class _Loop:
             state = pack(self.parts(), self._about())
         except DivergenceError as error:
             raise DivergenceError(self._diverged(str(error))) from error
-        self.saved = self.snapshots.save(self.step, self.checkpoint().parts(), state)
+        try:
+            self.saved = self.snapshots.save(self.step, self.checkpoint().parts(), state)
+        except OutputError as error:
+            good = f"; {self.saved} is the last one, and resuming goes on from there" if self.saved else ""
+            raise OutputError(f"{error}{good}") from error
 
     def checkpoint(self) -> Checkpoint:
         """Return the training as a checkpoint; that of the last step is made once, for its snapshot and the result."""
@@ -299,4 +304,6 @@ class _Loop:
         checkpoint = self.checkpoint()
         if self.out is not None and self.group.leads:
             checkpoint.save(self.out)
+            if self.snapshots is not None and self.saved is not None:
+                self.snapshots.tidy()  # the process that took the last one may have been killed before it did so
         return checkpoint

@@ -73,29 +73,40 @@ class RunConfig:
     free: ClassVar[frozenset[str]] = frozenset({"steps", "threads", "device", "save_every", "keep"})
 
     def __post_init__(self) -> None:
-        as_seed(self.seed)
+        for field in fields(self):
+            if getattr(self, field.name) is None and field.default is not None:
+                raise ArgumentError(f"{field.name} must have a value, got None; its default is {field.default!r}")
+        # Kept as plain numbers, whatever number type came: they are written as JSON when the training is over.
+        plain: dict[str, int | float] = {"seed": as_seed(self.seed)}
         for name, most in self.most.items():
             value = getattr(self, name)
-            if value is not None and as_count(value, name, least=0 if name in self.from_zero else 1) > most:
+            if value is None:
+                continue
+            plain[name] = as_count(value, name, least=0 if name in self.from_zero else 1)
+            if plain[name] > most:
                 raise ArgumentError(f"{name} must be at most {most}, got {value}")
         if self.threads is not None:
-            check_threads(as_count(self.threads, "threads"))
+            plain["threads"] = as_count(self.threads, "threads")
+            check_threads(plain["threads"])
         if self.batch_size == 1:
             raise ArgumentError("batch_size must be at least 2 (samples of a batch are compared), got 1")
         for name, most in self.shares.items():
             if getattr(self, name) is not None:
-                as_number(getattr(self, name), name, least=0.0, most=most)
+                plain[name] = as_number(getattr(self, name), name, least=0.0, most=most)
+        for name, number in plain.items():
+            object.__setattr__(self, name, number)
         if self.precision is not None:
             one_of(self.precision, "precision", ("float32", "bfloat16"))
         for field in fields(self):
             if isinstance(field.default, bool) and not isinstance(getattr(self, field.name), bool):
                 raise ArgumentError(f"{field.name} must be True or False, got {getattr(self, field.name)!r}")
+        wanted = f"device must be the name of one that torch knows, such as 'cpu' or 'cuda', got {self.device!r}"
+        if not isinstance(self.device, str):
+            raise ArgumentError(wanted)
         try:
             torch.device(self.device)
-        except (RuntimeError, TypeError) as error:
-            raise ArgumentError(
-                f"device must be one that torch knows, such as cpu or cuda, got {self.device!r}"
-            ) from error
+        except RuntimeError as error:
+            raise ArgumentError(wanted) from error
 
     #: Counts that may be 0.
     from_zero: ClassVar[frozenset[str]] = frozenset()

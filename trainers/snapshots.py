@@ -15,7 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from latentkit.errors import ArgumentError, CheckpointError, DivergenceError
-from latentkit.manifest import SNAPSHOT, SNAPSHOTS, parse_json, read_manifest, read_part, remove_parts, write_parts
+from latentkit.manifest import (
+    SNAPSHOTS,
+    parse_json,
+    read_manifest,
+    read_part,
+    remove_parts,
+    snapshot_path,
+    snapshot_steps,
+    write_parts,
+)
 
 __all__ = ["Begun", "Snapshots", "begun_in", "check_begin", "pack", "unpack", "whole_state"]
 
@@ -66,7 +75,10 @@ def unpack(data: bytes, parts: Mapping[str, Any], check: Callable[[dict[str, Any
         CheckpointError: if the state is not that of such parts.
     """
     tensors, about, values = _read(data)
-    check(about)
+    try:
+        check(about)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the snapshot does not say what training it is of: {error!r}") from error
     for name, part in parts.items():
         prefix = f"{name}/"
         state = {k.removeprefix(prefix): v for k, v in {**tensors, **values}.items() if k.startswith(prefix)}
@@ -84,8 +96,11 @@ def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any
     try:
         tensors = load(data)
         text = json.loads(bytes(tensors.pop(_JSON).numpy()))
-        return tensors, text["about"], text["values"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        bad = [key for key, value in tensors.items() if not bool(torch.isfinite(value).all())]
+        if bad:
+            raise ValueError(f"{bad[0]} holds numbers that are not finite")
+        return tensors, dict(text["about"]), dict(text["values"])
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the snapshot does not hold the state of a training: {error}") from error
 
 
@@ -109,10 +124,14 @@ def _restore(part: Any, state: dict[str, Any]) -> None:
     for name, value in state.items():
         number, _, key = name.partition("/")
         parameter = parameters[int(number)]
+        if isinstance(value, Tensor) and value.numel() != 1 and value.shape != parameter.shape:
+            raise ValueError(f"{name} is {tuple(value.shape)}, of a parameter {tuple(parameter.shape)}")
         if isinstance(value, Tensor) and value.shape == parameter.shape:
             # In the parameter's memory format, as the optimiser itself would have made it.
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         part.state[parameter][key] = value
+    if len({frozenset(held) for held in part.state.values()}) > 1:
+        raise ValueError("its parameters have been through different steps")
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -129,19 +148,16 @@ class Snapshots:
 
     def __init__(self, out: Path, keep: int) -> None:
         self.folder = out / SNAPSHOTS
-        self._keep = keep
+        self._out, self._keep = out, keep
         self._own: set[int] = set()
 
     def steps(self) -> list[int]:
         """Return the steps of the snapshots that are there, newest first."""
-        if not self.folder.is_dir():
-            return []
-        found = (SNAPSHOT.fullmatch(entry.name) for entry in self.folder.iterdir() if entry.is_dir())
-        return sorted((int(name[1]) for name in found if name), reverse=True)
+        return snapshot_steps(self._out)
 
     def path(self, step: int) -> Path:
         """Return where the snapshot of a step is."""
-        return self.folder / f"step-{step:08d}"
+        return snapshot_path(self._out, step)
 
     def save(self, step: int, parts: Mapping[str, bytes], state: bytes) -> Path:
         """Write a snapshot, then remove all but the newest ones of this run, and return its folder.
@@ -156,11 +172,15 @@ class Snapshots:
             remove_parts(path)  # of another run, or damaged
         write_parts(path, {**parts, ROLE: state})
         self._own.add(step)
+        self.tidy()
+        return path
+
+    def tidy(self) -> None:
+        """Remove all but the newest ones of this run, those too that a process left that was killed in the middle."""
         stays = sorted(self._own, reverse=True)[: self._keep]
-        for other in self.steps():
+        for other in snapshot_steps(self._out, whole=False):
             if other not in stays:
                 remove_parts(self.path(other))
-        return path
 
     def newest(self, read: Callable[[Path], Found]) -> tuple[int, Found] | None:
         """Return the step of the newest snapshot that can be read, and what is read of it, or None if there is none.

@@ -48,7 +48,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            as_count(getattr(self, field.name), field.name, least=self.least.get(field.name, 1))
+            number = as_count(getattr(self, field.name), field.name, least=self.least.get(field.name, 1))
+            object.__setattr__(self, field.name, number)  # a plain one, whatever number type came
 
     def compared(self, data: Data, holdout: int) -> int:
         """Return how many samples a side are compared, alike for all sizes."""

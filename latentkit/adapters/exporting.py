@@ -27,7 +27,8 @@ def made_by(factory: str) -> Callable[[], nn.Module]:
         ArgumentError: if there is no such file, module or name in it.
     """
     home, colon, name = str(factory).rpartition(":")
-    if not colon or not name.isidentifier():
+    named = home.endswith(".py") or all(part.isidentifier() for part in home.split("."))
+    if not colon or not name.isidentifier() or not named:
         raise ArgumentError(f"factory must be models.py:Generator or package.module:make, got {factory!r}")
     try:
         if home.endswith(".py"):

@@ -160,7 +160,7 @@ def load_reference(folder: str | os.PathLike[str], *, source: str | os.PathLike[
             f"{place / REFERENCE} is damaged, or of a kind that this latentkit does not know: {kind!r}"
         )
     file = place / str(about.get("source")) if source is None else Path(source)
-    if not file.exists():
+    if not _is_there(file):
         raise CheckpointError(
             f"{place} refers to {file}, which is not there; say where it is: load_reference(folder, source=...)"
         )
@@ -170,6 +170,14 @@ def load_reference(folder: str | os.PathLike[str], *, source: str | os.PathLike[
         raise CheckpointError(f"{reals} is missing or damaged; import the source again")
     checkpoint = KINDS[kind].load(file, **_given(kind, options))
     return replace(checkpoint, holdout=unpacked(reals.read_bytes(), str(reals)))
+
+
+def _is_there(file: Path) -> bool:
+    """Whether there is a file or folder of a name, which may be one that none can have."""
+    try:
+        return file.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _given(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,6 +217,8 @@ def _sha256(path: Path) -> str:
             for inside in sorted(part for part in path.rglob("*") if part.is_file()):
                 digest.update(f"{inside.relative_to(path).as_posix()}\0{_sha256(inside)}\n".encode())
             return digest.hexdigest()
+        if path.exists() and not path.is_file():  # a device may have no end, and a pipe no beginning
+            raise CheckpointError(f"{path} is no plain file; name the file that the weights are in")
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)

@@ -1,22 +1,25 @@
 """Real samples beside an imported generator: what its critic, its report and its inversions are measured against."""
 
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from latentkit.archives import read_arrays, read_npy
 from latentkit.checks import require_finite
 from latentkit.errors import CheckpointError, DataError
-from latentkit.images import read_images
+from latentkit.images import SUFFIXES, read_images
 from latentkit.protocols import Output
 
 __all__ = ["packed", "read_reals", "unpacked"]
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _LEVELS = Output(0, 255)
+_ZIP = b"PK"
 
 
 def read_reals(source: str | os.PathLike[str], shape: Sequence[int]) -> Tensor:
@@ -34,14 +37,13 @@ def read_reals(source: str | os.PathLike[str], shape: Sequence[int]) -> Tensor:
     """
     path, wanted = Path(source), tuple(shape)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+        files = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path)))
         if not files:
-            raise DataError(f"{path} holds no images ({', '.join(_SUFFIXES)})")
+            raise DataError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
         return read_images(files, wanted)
     try:
-        stored = np.load(path, allow_pickle=False)
-        array = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
-    except (OSError, ValueError, IndexError, EOFError) as error:
+        array = _array(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is neither a folder of images nor an array ({error})") from None
     whole = array.dtype.kind in "ui"
     last = len(wanted) == 3 and array.shape[1:] == (*wanted[1:], wanted[0]) != wanted
@@ -51,6 +53,24 @@ def read_reals(source: str | os.PathLike[str], shape: Sequence[int]) -> Tensor:
     channels = "last" if last else "first"
     meant = Output(0, 255, channels) if whole and len(wanted) == 3 else Output(channels=channels)
     return require_finite(meant.samples(array, len(array)).to(torch.float32), "real samples")
+
+
+def _is_image(name: Path) -> bool:
+    """Whether a name below a folder is that of an image; hidden ones are none, as everywhere."""
+    return name.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in name.parts)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    """Return the array in a .npy file, or the first one in an .npz file."""
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_ZIP):
+            file.seek(0)
+            return read_npy(file, path.stat().st_size)
+    with zipfile.ZipFile(path) as archive:
+        first = archive.namelist()[:1]
+    if not first:
+        raise ValueError("it holds nothing")
+    return next(iter(read_arrays(path, lambda name: f"{name}.npy" in first or name in first).values()))
 
 
 def packed(samples: Tensor) -> bytes:

@@ -3,14 +3,15 @@
 import os
 import re
 import warnings
-import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from latentkit.adapters.foreign import reason
 from latentkit.adapters.torch_modules import fitted_to, read_start
 from latentkit.errors import ArgumentError, CheckpointError
 from latentkit.priors import Prior
@@ -18,8 +19,12 @@ from latentkit.protocols import Output, wrap
 
 __all__ = ["load_torchscript", "read_torchscript"]
 
-#: Calls of TorchScript that reach beyond tensors: files, and operators that other libraries bring.
-_REACHING = re.compile(r"torch\.(from_file|save|load)\b|\bops\.(?!prim\b|aten\b)\w+")
+#: Words by which TorchScript reaches beyond tensors: for files, and for what is named by text.
+_WORDS = re.compile(r"\b(?:(?:torch\.)?(?:from_file|save|load)|getattr)\b")
+#: The only way in which PyTorch writes a part's name as text, since a name like "0" is no word.
+_NUMBERED = re.compile(r'\bgetattr\([\w.]+, "[^"\\\n]*"\)')
+#: Operators, of which only PyTorch's own are taken, written as PyTorch writes them.
+_OPERATORS = re.compile(r"\bops\b(?!\.(?:prim|aten)\.\w)[\s.\w]{0,40}")
 _MOST_CODE = 64 * 2**20
 
 
@@ -35,8 +40,8 @@ def load_torchscript(
 
     Such a file is a program. It runs inside TorchScript's interpreter, which knows tensor operators and no Python, so
     it can compute anything and import nothing; one that names an operator that reads or writes files, or one of
-    another library, is refused unread. It can still use up memory and time. TorchScript is deprecated in PyTorch: a
-    file of `torch.export` is the better one to keep.
+    another library, or that looks names up by text, is refused unread. It can still use up memory and time.
+    TorchScript is deprecated in PyTorch: a file of `torch.export` is the better one to keep.
 
     Args:
         file: what `torch.jit.save` wrote.
@@ -71,7 +76,8 @@ def read_torchscript(file: str | os.PathLike[str]) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*torch.jit.load.*deprecated.*", DeprecationWarning)
-            module = torch.jit.load(path, map_location="cpu")
+            with path.open("rb") as opened:  # not the path, which may be no UTF-8
+                module = torch.jit.load(opened, map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as TorchScript: {str(error).strip().splitlines()[0]}") from None
     for weight in module.parameters():  # all at once is not for scripted modules
@@ -82,24 +88,40 @@ def read_torchscript(file: str | os.PathLike[str]) -> nn.Module:
 def _check(path: Path) -> None:
     """Refuse what is no TorchScript, or names what reaches beyond tensors, before anything is loaded."""
     read_start(path)
+    opened = ExitStack()
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            code = [name for name in names if "/code/" in name and name.endswith(".py")]
-            if not code:
-                what = "a pickle of torch.save" if any(n.endswith("/data.pkl") for n in names) else "a zip archive"
-                raise CheckpointError(
-                    f"{path} is {what} without TorchScript in it; a state dict goes with its network's code "
-                    "(load_module), a pickled network is not loaded: save it with torch.export.save"
-                )
-            if sum(archive.getinfo(name).file_size for name in code) > _MOST_CODE:
-                raise CheckpointError(f"{path} holds too much code for a network; nothing was loaded")
-            for name in code:
-                found = _REACHING.search(archive.read(name).decode("utf-8", "replace"))
-                if found:
-                    raise CheckpointError(f"{path} calls {found[0]}, which reaches beyond tensors; nothing was loaded")
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise CheckpointError(f"{path} is no TorchScript file ({error}); nothing was loaded") from None
+        # PyTorch's own reader, as it reads what will be compiled: others take a crafted archive for another one.
+        archive = torch._C.PyTorchFileReader(opened.enter_context(path.open("rb")))  # a path may be no UTF-8
+        names = archive.get_all_records()
+        code = [name for name in names if name.lower().startswith("code/") and name.lower().endswith(".py")]
+        if not code:
+            what = "a pickle of torch.save" if "data.pkl" in names else "a zip archive"
+            raise CheckpointError(
+                f"{path} is {what} without TorchScript in it; a state dict goes with its network's code "
+                "(load_module), a pickled network is not loaded: save it with torch.export.save"
+            )
+        if len({name.lower() for name in names}) < len(names):  # it doesn't tell capitals
+            raise CheckpointError(f"{path} holds two files of one name; nothing was loaded")
+        if sum(archive.get_record_size(name) for name in code) > _MOST_CODE:
+            raise CheckpointError(f"{path} holds too much code for a network; nothing was loaded")
+        for name in code:
+            text = archive.get_record(name).decode("utf-8", "replace")
+            found = _reaching(text)
+            if found:
+                raise CheckpointError(f"{path} calls {found[0]}, which reaches beyond tensors; nothing was loaded")
+    except (RuntimeError, OSError) as error:
+        raise CheckpointError(f"{path} is no TorchScript file ({reason(error)}); nothing was loaded") from None
+    finally:
+        opened.close()
+
+
+def _reaching(code: str) -> re.Match[str] | None:
+    """Return where TorchScript reaches beyond tensors, or None."""
+    found = _OPERATORS.search(code) or next((one for one in _WORDS.finditer(code) if one[0] != "getattr"), None)
+    count = 1
+    while count:  # from the inside out
+        code, count = _NUMBERED.subn("part", code)
+    return found or _WORDS.search(code)
 
 
 def _latent_shape(module: nn.Module, prior: Prior, labelled: bool, path: Path) -> tuple[int, ...]:

@@ -64,6 +64,9 @@ def load_module(
     if not isinstance(module, nn.Module):
         raise ArgumentError(f"make must return a module, got {type(module).__name__}")
     own = module.state_dict()
+    # A part of the module's own may be called as a wrapper is: what was taken off for a wrapper's goes back on.
+    lead = next(iter(own), "").removesuffix(next(iter(unwrapped(own)), ""))
+    state = {lead + key: value for key, value in state.items()}
     # Files from before batch norm counted its batches lack the counters, which eval mode doesn't use.
     state = {**{key: own[key] for key in own if key.endswith(_COUNTER)}, **state}
     network = filled(lambda: module, state, source)

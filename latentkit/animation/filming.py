@@ -75,7 +75,9 @@ def animate(
     """
     fps, hold = speed(fps), as_number(hold, "hold", least=0.0, most=600.0)
     generator = generator.generator if isinstance(generator, Checkpoint) else generator
-    curves = [curve] if isinstance(curve, (Curve, Tensor)) else list(curve)
+    # What holds no curve are latents, in whatever form they come.
+    several = isinstance(curve, Sequence) and (not curve or any(isinstance(one, Curve) for one in curve))
+    curves: list[Any] = [*curve] if isinstance(curve, Sequence) and several else [curve]
     closed = any(isinstance(one, Curve) and one.closed for one in curves)
     if closed and hold > 0:
         raise ArgumentError(f"a closed curve has no ends to hold, got hold={hold:g}; leave it out or film a tour")

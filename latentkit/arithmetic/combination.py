@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentkit import streams
 from latentkit.arithmetic.shell import likely
-from latentkit.checks import as_count, as_number, floating, require_finite
+from latentkit.checks import as_count, as_number, floating, require_finite, writable
 from latentkit.errors import ArgumentError, OffPriorWarning, ShapeError
 from latentkit.priors import Normal, Prior
 
@@ -50,6 +50,8 @@ def combine(
         >>> (a - b + c).norm().round().item(), lk.combine([a, b, c], [1, -1, 1]).norm().round().item()
         (38.0, 22.0)
     """
+    if not isinstance(latents, Sequence) and getattr(latents, "ndim", 0) == 0:
+        raise ShapeError(f"latents must be K terms of one shape, (D,) or (N, D), got {latents!r}")
     terms = [floating(term, f"latent {k}") for k, term in enumerate(latents)]
     return _warned(terms, weights, prior)
 
@@ -149,7 +151,7 @@ def as_weights(weights: Sequence[float] | Tensor, count: int, wanted: str) -> Te
     if not isinstance(weights, Tensor):
         # Python's numbers in full: as float32 three thirds would not be one.
         try:
-            weights = torch.as_tensor(weights, dtype=torch.float64)
+            weights = torch.as_tensor(writable(weights), dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError):
             raise ArgumentError(f"{wanted}, got {weights!r}") from None
     factors = floating(weights, "weights").double().cpu()

@@ -1,12 +1,15 @@
 """A curve through the latent space."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from latentkit.checks import as_count
+from latentkit.checks import as_count, floating
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.priors import Prior
 
@@ -33,10 +36,15 @@ class Curve:
         """Return the latents at times t (T,) in [0, 1]: (T, D), or (T, N, D) between batches.
 
         Raises:
-            ShapeError: if t is not (T,).
+            ShapeError: if t is not (T,) real numbers.
             ArgumentError: if a time lies outside of [0, 1] or is not finite.
         """
-        times = torch.as_tensor(t, dtype=torch.float64).detach().cpu()
+        given: Any = t
+        if not isinstance(t, Tensor):
+            # Python's numbers in full: as float32 a third would not be one, and a keyframe would be missed.
+            with suppress(TypeError, ValueError, RuntimeError):  # of which `floating` says what is wrong
+                given = np.asarray(t)
+        times = floating(given, "times").double().cpu()
         times = times[None] if times.ndim == 0 else times
         if times.ndim != 1:
             raise ShapeError(f"times must be (T,), got {tuple(times.shape)}")

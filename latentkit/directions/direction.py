@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -130,14 +133,19 @@ def _amounts(strength: float | Sequence[float] | Tensor) -> tuple[Tensor, bool]:
         several = getattr(strength, "ndim", 0) == 1
         if not several:
             return torch.tensor([as_number(strength, "strength")], dtype=torch.float64), False
+    given: Any = strength
+    if not isinstance(strength, Tensor):
+        # Python's numbers in full, as one alone is taken.
+        with suppress(TypeError, ValueError, RuntimeError):  # of which `floating` says what is wrong
+            given = np.asarray(strength)
     try:
-        amounts = floating(strength, "strengths").double().cpu()
+        amounts = floating(given, "strengths").double().cpu()
     except ShapeError:
-        raise ArgumentError(f"strengths must be numbers, got {strength!r}") from None
+        raise ArgumentError(f"strengths must be numbers, got {type(strength).__name__}") from None
     if amounts.ndim > 1:
         raise ShapeError(f"strengths must be a number or (A,), got {tuple(amounts.shape)}")
     if not bool(torch.isfinite(amounts).all()):
-        raise ArgumentError(f"strengths must be finite numbers, got {strength!r}")
+        raise ArgumentError(f"strengths must be finite numbers, got {', '.join(map(str, amounts.tolist()[:9]))}")
     return amounts.reshape(-1), amounts.ndim == 1
 
 

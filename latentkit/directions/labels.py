@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latentkit import streams
-from latentkit.checks import as_number, floating, require_finite
+from latentkit.checks import as_number, floating, require_finite, writable
 from latentkit.errors import LabelError
 
 __all__ = ["FEWEST", "extremes", "split", "two_sides"]
@@ -34,7 +34,7 @@ def two_sides(labels: Tensor | Sequence[bool] | Sequence[int], n: int) -> Tensor
             counts each side.
     """
     try:
-        values = torch.as_tensor(labels).detach().cpu()
+        values = torch.as_tensor(writable(labels)).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         raise LabelError(f"labels must be a tensor of bool, or of 0 and 1, got {type(labels).__name__}") from None
     if tuple(values.shape) != (n,):
@@ -108,8 +108,8 @@ def extremes(values: Tensor | Sequence[float], fraction: float = 0.02) -> tuple[
         the highest and lowest attribute scores, split 70 to 30 into training and validation.
     """
     fraction = as_number(fraction, "fraction", least=0.0, most=0.5, open_least=True)
-    scores = torch.as_tensor(values)
-    scores = (scores.to(torch.float32) if scores.dtype == torch.bool else floating(scores, "values")).cpu()
+    scores = values.to(torch.float32) if isinstance(values, Tensor) and values.dtype == torch.bool else values
+    scores = floating(scores, "values").cpu()
     if scores.ndim != 1:
         raise LabelError(f"values must be one a latent, (N,), got {tuple(scores.shape)}")
     n = len(scores)

@@ -190,7 +190,8 @@ def factorised(
     References:
         Shen, Zhou (2021), "Closed-form factorization of latent semantics in GANs", equations 4 to 7.
     """
-    layers = [weights] if isinstance(weights, Tensor) else list(weights)
+    several = isinstance(weights, Sequence) and all(isinstance(one, Tensor) for one in weights)
+    layers = list(weights) if several else [weights]
     if not layers:
         raise ShapeError("a factorisation needs at least one weight (F, D), got none")
     first = as_latents(layers[0], name="weights")

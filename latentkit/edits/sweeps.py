@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from latentkit.checks import as_latents
+from latentkit.checks import as_latents, writable
 from latentkit.directions import Direction
 from latentkit.edits.ranges import probability_of, safe_strengths
 from latentkit.errors import ArgumentError, ShapeError
@@ -73,9 +74,10 @@ def sweep(
         raise ShapeError(f"the direction must have the latents' {prior.dim} coordinates, got {len(direction.vector)}")
     if strengths is None:
         strengths = safe_strengths(direction, prior)
-    moved = direction.moved(latents, strengths, prior)
+    amounts: Any = strengths.detach() if isinstance(strengths, Tensor) else writable(strengths)
+    moved = direction.moved(latents, amounts, prior)
     if moved.ndim != 3 or not len(moved):
-        raise ArgumentError(f"strengths must be one or more numbers in a row, got {strengths!r}")
+        raise ArgumentError(f"strengths must be one or more numbers in a row, got {' '.join(repr(amounts).split())}")
     moved = moved.transpose(0, 1).contiguous()  # (N, A, D)
     shape, rows = moved.shape[:2], moved.flatten(0, 1)
     samples, scores = [], []
@@ -86,7 +88,7 @@ def sweep(
     made = torch.cat(samples)
     return Sweep(
         name=direction.name,
-        strengths=torch.as_tensor(strengths, dtype=torch.float64).cpu(),
+        strengths=torch.as_tensor(amounts, dtype=torch.float64).cpu(),
         latents=moved,
         samples=made.reshape(*shape, *made.shape[1:]),
         typicality=prior.typicality(rows).reshape(shape),

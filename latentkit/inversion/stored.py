@@ -236,6 +236,8 @@ def _checked(samples: Wanted, shape: tuple[int, ...]) -> Wanted:
                 f"samples must be (N, {', '.join(map(str, shape))}), at least one, got {tuple(rows.shape)}"
             )
         return rows
+    if not all(isinstance(file, str | os.PathLike) for file in samples):
+        raise ShapeError("samples must be a tensor (N, *S), or the names of image files, got a list of other things")
     files = tuple(Path(file).absolute() for file in samples)
     if not files:
         raise DataError("there are no image files to invert; name at least one")

@@ -174,7 +174,8 @@ def _work_in_place(chain: list[_Place]) -> None:
 def _lay_out(part: nn.Module) -> None:
     # Elsewhere than on a processor, what layout suits float32 depends on the device.
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.weight.device.type == "cpu":
-        part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
+        # Not contiguous(): weights of one channel would keep strides that say nothing about where channels are.
+        part.to(memory_format=torch.channels_last)
 
 
 def halve(network: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """The work of a quality map: the scores of a block of draws, and where each lies on the chart."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from latentkit.sampling.generate import generate
 from latentkit.sampling.prepared import is_prepared, prepared
 from latentkit.stores import Column
 
-__all__ = ["SCORES", "ScoreWork", "block_rows", "columns_of"]
+__all__ = ["SCORES", "ScoreWork", "Scored", "block_rows", "columns_of"]
 
 #: What is known of each latent of a map.
 SCORES = {
@@ -75,7 +75,7 @@ class ScoreWork:
     features: Features | None = None
     whole: bool = False
     many: bool = True
-    kept: dict[tuple[int, int], "_Kept"] = field(default_factory=dict)
+    kept: dict[tuple[int, int], "Scored"] = field(default_factory=dict)
 
     @cached_property
     def ready(self) -> tuple[Generator, Critic]:
@@ -93,33 +93,30 @@ class ScoreWork:
     ) -> Mapping[str, NDArray[Any]]:
         """Return the columns of the latents; `each` hears how many a batch had."""
         kept = self.kept.pop((start, stop), None)
-        columns, batches = self._scored(start, stop) if kept is None else (kept.columns, iter(kept.features))
+        kept = Scored(self, start, stop) if kept is None else kept
         place = None
         if self.chart is not None and self.picked is not None:
             place = _Placer(self.chart, self.picked, start, stop)
         features: list[Tensor] = []
-        for batch in batches:
+        for batch in kept.batches(wanted=place is not None or self.whole):
             if place is not None:
                 place.see(batch)
             if self.whole:
                 features.append(batch)
             if each is not None:
                 each(len(batch))
+        columns = kept.columns()
         if place is not None:
             columns["places"] = place.finished()
         if self.whole:
             columns |= {"places": torch.arange(start, stop, dtype=torch.int32), "features": torch.cat(features)}
         return {name: value.numpy() for name, value in columns.items()}
 
-    def keep(self, start: int, stop: int) -> Tensor:
-        """Score latents [start, stop), keep what they are until they are placed, and return their probability (M,)."""
-        columns, batches = self._scored(start, stop)
-        kept = _Kept(columns, list(batches))
-        self.kept[start, stop] = kept
-        return kept.columns["probability"]
+    def keep(self, start: int, stop: int) -> None:
+        """Score latents [start, stop) and keep them with their samples' features, until their block is asked for."""
+        self.kept[start, stop] = kept = Scored(self, start, stop)
+        kept.features = list(kept.batches(wanted=True))
 
-    def _scored(self, start: int, stop: int) -> tuple[dict[str, Tensor], Iterator[Tensor]]:
-        """Return the scores, which are there when the features of all batches have been yielded, and these."""
     def on(self, frame: Frame) -> "ScoreWork":
         """Return this work on the chart of a map's frame, if it has one."""
         return replace(self, chart=frame.chart, picked=frame.picked)
@@ -132,25 +129,63 @@ class ScoreWork:
         return replace(self)
 
 
-class _Placer:
-    """Finds the places on a chart of latents [start, stop), whose samples come batch by batch."""
+class Scored:
+    """Latents [start, stop) of a work, scored while their samples' features pass by.
 
-    def __init__(self, chart: Chart, picked: Tensor, features: Features | None, start: int, stop: int) -> None:
-        self.chart, self.features = chart, features
+    Attributes: `features`, those of each batch, if they are kept.
+    """
+
+    def __init__(self, work: ScoreWork, start: int, stop: int) -> None:
+        self.work, self.start = work, start
+        self.latents = work.generator.prior.sample(stop - start, seed=work.seed, start=start)
+        self.logits, self.features = torch.empty(len(self.latents)), list[Tensor]()
+
+    def batches(self, *, wanted: bool) -> Iterator[Tensor]:
+        """Yield the features (B, F) of the samples batch by batch, or, if not `wanted`, the samples (B, *S)."""
+        if self.features:
+            yield from self.features
+            return
+        done = 0
+        for batch, found in scored_samples(*self.work.ready, self.latents, batch_size=self.work.batch_size):
+            self.logits[done : done + len(batch)] = found
+            done += len(batch)
+            yield featured(batch, self.work.features) if wanted else batch
+
+    def columns(self) -> dict[str, Tensor]:
+        """Return the scores, once all batches have passed by."""
+        work = self.work
+        return {
+            "index": torch.arange(self.start, self.start + len(self.latents)),
+            "logits": self.logits,
+            "probability": work.calibration.probability(self.logits),
+            "density_ratio": work.calibration.density_ratio(self.logits),
+            "typicality": work.generator.prior.typicality(self.latents).double(),
+        }
+
+
+class _Placer:
+    """Finds the places on a chart of latents [start, stop), whose samples' features come batch by batch."""
+
+    def __init__(self, chart: Chart, picked: Tensor, start: int, stop: int) -> None:
+        self.chart = chart
         self.places = torch.full((stop - start,), -1, dtype=torch.int32)
         first, last = torch.searchsorted(picked, torch.tensor([start, stop])).tolist()
         # A charted latent lies where it is, also where others have the very same sample.
         self.places[picked[first:last] - start] = torch.arange(first, last, dtype=torch.int32)
         self.others = (self.places < 0).nonzero()[:, 0]
         self.waiting: list[Tensor] = []
+        self.coded: list[Tensor] = []
         self.seen = self.held = self.done = 0
 
     def see(self, batch: Tensor) -> None:
-        """Take the next samples (B, *S)."""
+        """Take the next features (B, F)."""
         rows = (self.places[self.seen : self.seen + len(batch)] < 0).nonzero()[:, 0]
         self.seen += len(batch)
         if len(rows):
-            self.waiting.append(featured(batch[rows] if len(rows) < len(batch) else batch, self.features))
+            part = batch[rows] if len(rows) < len(batch) else batch
+            self.waiting.append(part)
+            if not self.chart.exact:  # now, while it is at hand
+                self.coded.append(self.chart.placing.coded(part))
             self.held += len(rows)
         if self.held >= self.chart.at_once:
             self._place()
@@ -163,6 +198,9 @@ class _Placer:
     def _place(self) -> None:
         if self.held:
             rows = self.others[self.done : self.done + self.held]
-            self.places[rows] = self.chart.nearest(torch.cat(self.waiting))
+            if self.chart.exact:
+                self.places[rows] = self.chart.nearest(torch.cat(self.waiting))
+            else:
+                self.places[rows] = self.chart.placing.nearest(self.waiting, self.coded)
             self.done += self.held
-            self.waiting, self.held = [], 0
+            self.waiting, self.coded, self.held = [], [], 0

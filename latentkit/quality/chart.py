@@ -106,7 +106,7 @@ class Chart:
                 f"{features.shape[1]}; pass the same features= that the map was charted with"
             )
         if not self.exact:
-            return torch.cat([self.placing.nearest(part) for part in features.split(self.at_once)])
+            return torch.cat([self.placing.nearest([part]) for part in features.split(self.at_once)])
         parts = [nearest(part, self.features, 1)[1][:, 0] for part in features.split(self.at_once)]
         return torch.cat(parts).to(torch.int32) if parts else torch.empty(0, dtype=torch.int32)
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from latentkit.projection import sample_features
 from latentkit.quality.blocks import ScoreWork
-from latentkit.quality.chart import Chart, chosen, looked_through, settled
+from latentkit.quality.chart import NUMBERS, Chart, chosen, looked_through, settled
 from latentkit.quality.choosing import drawn_rows, threshold_of
+from latentkit.quality.placing import exact_places
 from latentkit.quality.stored import Frame
 from latentkit.stores import Column, Store, create_store
 
@@ -33,6 +34,11 @@ class PilotWork:
         """Return the latents' probabilities (M,) float64."""
         return {"probability": self.work(start, stop)["probability"]}
 
+    def kept(self, start: int, stop: int) -> Mapping[str, NDArray[Any]]:
+        """Return the same, and let the work keep what else was found, for when it comes to these latents."""
+        self.work.keep(start, stop)
+        return {"probability": self.work.kept[start, stop].columns()["probability"].numpy()}
+
     def placed(self, device: str) -> "PilotWork":
         """Put the models on a device and return the work."""
         return PilotWork(self.work.placed(device))
@@ -42,6 +48,7 @@ def chart_first(
     work: ScoreWork,
     n: int,
     size: int,
+    width: int,
     block: int,
     frame: Frame,
     *,
@@ -51,12 +58,14 @@ def chart_first(
 ) -> Frame:
     """Return the frame with a chart of `size` of the first latents.
 
-    Latents are scored block by block until enough good and bad ones are known.
+    Latents are scored block by block until enough good and bad ones are known; the work keeps what it finds of the
+    first ones.
 
     Args:
         work: the map's, without a chart.
         n: how many latents the map has.
         size: how many points the chart has.
+        width: numbers of a sample's features.
         block: latents that are scored at once, as in the map itself.
         frame: of the map.
         store: of the map, in which the scores are kept, so that they are not made again.
@@ -87,7 +96,8 @@ def chart_first(
         for k, start in enumerate(range(0, rows, block)):
             stop = min(start + block, rows)
             if k in missing or pilot is None:
-                found = pilot_work(start, stop)
+                # What fits the memory of a chart is kept until it is placed; the rest is made again.
+                found = pilot_work.kept(start, stop) if stop * width <= NUMBERS else pilot_work(start, stop)
                 if pilot is not None:
                     pilot.write(k, found)
             else:
@@ -99,5 +109,6 @@ def chart_first(
     picked = chosen(probability[:seen] >= threshold, size)
     latents = drawn_rows(frame.prior, picked, frame.seed)
     features = sample_features(work.generator, latents, work.features or "samples", batch_size=work.batch_size)
-    chart = Chart(frame.prior, latents, features, probability[picked], work.features is not None)
+    exact = exact_places(n, *features.shape)
+    chart = Chart(frame.prior, latents, features, probability[picked], work.features is not None, exact)
     return replace(frame, chart=chart, picked=picked)

@@ -69,9 +69,10 @@ def quality_map(
             default all numbers of a sample.
         graph_limit: how many latents to chart for islands, bottlenecks and routes, at most; see
             `QualityMap.charted`. 0 charts none, and saves their memory. The chart is chosen first, from as many latents
-            as show enough good and bad ones, up to ten times as many as are charted; these are made twice. Placing a
-            latent on it takes as many multiplications as the chart has points times features, which may be more than
-            making its sample: chart fewer, or pass `features` with few numbers, if the map is large.
+            as show enough good and bad ones, up to ten times as many as are charted; the samples of the first are kept
+            meanwhile, up to 2**26 numbers, and others are made twice. Of a map of up to 200,000 latents each is placed
+            at the very nearest charted sample, which may take longer than to make its own; a larger one takes a short
+            way, see `QualityMap.exact_places`.
         allow_uninformative: return the map of a critic without signal instead of refusing.
         store: a folder for the scores, without a suffix. They are written block by block, and the map's tensors are
             memory-mapped, so that a map of any size can be made and looked at; `load_quality(store)` opens it again.
@@ -133,7 +134,7 @@ def quality_map(
     )
     if store is None:
         if most and not work.whole:
-            frame = chart_first(work, n, most, block, frame, progress=progress)
+            frame = chart_first(work, n, most, width, block, frame, progress=progress)
         return _in_memory(work.on(frame), n, block, frame, progress)
     plan = {
         "of": "quality map",
@@ -157,7 +158,15 @@ def quality_map(
     if most and not work.whole and frame.chart is None:
         with limited_threads(threads):
             frame = chart_first(
-                work, n, most, block, frame, store=made, run=run if engine != "local" else None, progress=progress
+                work,
+                n,
+                most,
+                width,
+                block,
+                frame,
+                store=made,
+                run=run if engine != "local" else None,
+                progress=progress,
             )
         frame.write(made)
     return map_of_store(run(made, work.on(frame)), frame)

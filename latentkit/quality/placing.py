@@ -1,5 +1,6 @@
 """Which charted sample is nearest, for maps so large that comparing each sample with all charted ones costs most."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -22,16 +23,16 @@ PLACED_EXACTLY = 200_000
 #: Points of a chart and numbers of a feature from which on the short way is shorter: fewer numbers have a k-d tree.
 CHARTED_FROM, NUMBERS_FROM = 4096, 9
 
-#: Coordinates that points are told apart by, and rows of a chart that these are found from.
-_COORDINATES, _ROWS = 64, 4096
-_SPARE, _ROUNDS = 16, 8
+#: Coordinates that points are told apart by, rows of a chart that these are found from, and how.
+_COORDINATES, _ROWS = 64, 2048
+_SPARE, _ROUNDS = 16, 6
 
 #: Points of a cell on average; how many groups it is looked through in, of at most how many points.
-_CELL, _GROUPS, _BITS = 80, 16, 4
-_LLOYD = 8
+_CELL, _GROUPS, _BITS = 160, 16, 4
+_LLOYD = 6
 
 #: Cells that a sample is looked for in, and points whose distance is then taken exactly.
-_PROBES, _COMPARED = 4, 6
+_PROBES, _COMPARED = 4, 4
 
 #: Float32 holds whole numbers up to here, and so adds and multiplies them without rounding, in whatever order.
 _WHOLE = 2**24
@@ -52,7 +53,7 @@ class Placing:
 
     A sample is written as whole numbers from -127 to 127, and these as whole coordinates along the chart's principal
     components. It is compared with the centres of the cells; in the nearest four cells with all points, by these
-    coordinates; and with the likeliest six by all of its float32 numbers.
+    coordinates; and with the likeliest four by all of its float32 numbers.
 
     Whole numbers are multiplied without rounding, and the last comparison takes each pair by itself. So a place depends
     on the sample and the chart alone: not on which samples are placed along with it, on the batch or the threads.
@@ -117,22 +118,25 @@ class Placing:
         """The cells' first rows (K + 1,) long."""
         return torch.tensor(self.starts)
 
-    def nearest(self, samples: Tensor) -> Tensor:
-        """Return a point (M,) int32 for each row of samples (M, F): the nearest, or one that is hardly further away."""
-        found = torch.empty(len(samples), dtype=torch.int32)
-        if not len(samples):
-            return found
-        coded = self._coded(samples)
-        near = _nearest_cells(coded, self.centres, min(_PROBES, len(self.centres)))
-        candidates = self._candidates(coded, near).numpy()
-        # Samples of a cell have candidates in common, which are then at hand.
-        order = near[:, 0].argsort(stable=True)
-        rows, features, places = samples.numpy(), self.features.numpy(), found.numpy()
-        for part in order.split(_AT_ONCE):
-            places[part] = _closest(rows[part], candidates[part], features)
-        return found
+    def nearest(self, samples: Sequence[Tensor], coordinates: Sequence[Tensor] | None = None) -> Tensor:
+        """Return a point (M,) int32 for each row of all samples, in order: the nearest, or one hardly further away.
 
-    def _coded(self, samples: Tensor) -> Tensor:
+        Args:
+            samples: batches (B, F), M rows in all.
+            coordinates: what `coded` said of each batch, if that was asked while the batch was at hand.
+        """
+        coded = torch.cat(list(coordinates or map(self.coded, samples)))
+        near = _nearest_cells(coded, self.centres, min(_PROBES, len(self.centres)))
+        candidates, features = self._candidates(coded, near).numpy(), self.features.numpy()
+        found, done = np.empty(len(coded), np.int32), 0
+        for batch in samples:
+            for part in batch.split(_AT_ONCE):
+                rows = slice(done, done + len(part))
+                found[rows] = _closest(part.numpy(), candidates[rows], features)
+                done += len(part)
+        return torch.from_numpy(found)
+
+    def coded(self, samples: Tensor) -> Tensor:
         """Return the coordinates (M, C) of samples (M, F), as whole numbers."""
         raw = _projected(samples, self.middle, self.scale, self.basis)
         coded = raw.sub_(self.offset).div_(self.divisor).round_()

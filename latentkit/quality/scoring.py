@@ -7,8 +7,8 @@ from torch import Tensor
 
 from latentkit.calibration import Calibration, calibrate
 from latentkit.calibration.critic import logits_of, require_logits
-from latentkit.checks import as_count, as_latents, one_of
-from latentkit.errors import ArgumentError
+from latentkit.checks import as_count, as_latents, floating, one_of
+from latentkit.errors import ArgumentError, ShapeError
 from latentkit.protocols import Critic, Generator
 from latentkit.sampling.generate import PREPARED_FROM, generate, made, planned
 from latentkit.sampling.prepared import PRECISIONS, prepared
@@ -114,6 +114,9 @@ def calibrate_against(
         ArgumentError: if real images are of another range than generated ones.
         ShapeError: if there are fewer than 20 samples a side, or the shapes differ.
     """
+    real = floating(real, "real samples")
+    if real.ndim < 2:
+        raise ShapeError(f"real samples must be (M, *S), got {tuple(real.shape)}")
     latents = generator.prior.sample(min(len(real), MOST_REAL), seed=seed, start=start)
     others = generate(generator, latents, batch_size=batch_size)
     if real.ndim == 4 and len(real) and len(others) and float(real.abs().max()) > 1.01 >= float(others.abs().max()):

@@ -154,7 +154,8 @@ def load_quality(path: str | os.PathLike[str]) -> "QualityMap":
         made = map_of({name: torch.from_numpy(arrays[name]) for name in names}, frame, given)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{os.fspath(path)} is a damaged quality map: {error}; save it again") from error
-    if len({len(getattr(made, name)) for name in names}) > 1:
+    shapes = [tuple(getattr(made, name).shape) for name in names]
+    if not all(shapes) or len({shape[0] for shape in shapes}) > 1:
         raise CheckpointError(f"{os.fspath(path)} is a damaged quality map: its arrays differ in length; save it again")
     return made
 

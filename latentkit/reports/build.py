@@ -21,6 +21,7 @@ from latentkit.reports.page import Chapter, render_page
 from latentkit.reports.study import make_study
 from latentkit.reports.verdict import verdict
 from latentkit.series import sample_kind
+from latentkit.texts import readable
 
 __all__ = ["MARKER", "report"]
 
@@ -116,7 +117,7 @@ def report(
             files=files,
         )
         write_text(part / "index.html", page)
-        MARKER.write(part, checkpoint=name, data=checkpoint.data, seed=seed, samples=len(study.samples))
+        MARKER.write(part, checkpoint=name, data=readable(checkpoint.data), seed=seed, samples=len(study.samples))
     return Path(folder) / "index.html"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from latentkit import __version__
 from latentkit.reports.media import Shelf
+from latentkit.texts import readable
 
 __all__ = ["Card", "Chapter", "Figure", "MapData", "Table", "render_page"]
 
@@ -89,6 +90,11 @@ def _json_for_script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def _shown(value: Any) -> Any:
+    """Return what the page says of a value: markup of our own as it is, all else as a text that a page can hold."""
+    return value if hasattr(value, "__html__") else readable(str(value))
+
+
 def render_page(
     *,
     title: str,
@@ -109,7 +115,12 @@ def render_page(
     # The script is allowed by its hash alone, so a text that slipped through could still not run.
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     environment = Environment(
-        loader=DictLoader(texts), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=DictLoader(texts),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("report.html.j2").render(
         title=title,

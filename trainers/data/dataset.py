@@ -18,8 +18,14 @@ _FINGERPRINTED = 2**24  # bytes of samples that a fingerprint looks at
 
 
 def encodable(text: str) -> str:
-    """Return text with escapes for what UTF-8 cannot hold, as file names may have: checkpoints are written in it."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Return text with escapes for what UTF-8 cannot hold, as file names may have: checkpoints are written in it.
+
+    A name in UTF-8 that Python left undecoded, as it does in a locale that knows only ASCII, is decoded here.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,12 @@ import torch
 
 from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, DataError
-from latentkit.images import MAX_PIXELS, decode
+from latentkit.images import MAX_PIXELS, SUFFIXES, decode
 from trainers.data.dataset import Data
 from trainers.data.decoding import decoded
 from trainers.data.store import Folder, Recipe
 
 __all__ = ["image_folder"]
-
-_SUFFIXES = frozenset((
-    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-))  # fmt: skip
 
 
 def image_folder(
@@ -78,7 +74,7 @@ def _find(root: Path) -> list[Path]:
     _walk(root, found, skipped, seen)
     if not found:
         why = ", ".join(f"{count} {what}" for what, count in skipped.most_common()) or "nothing is in it"
-        raise DataError(f"no images in {str(root)!r} ({why}); wanted files that end in {', '.join(sorted(_SUFFIXES))}")
+        raise DataError(f"no images in {str(root)!r} ({why}); wanted files that end in {', '.join(sorted(SUFFIXES))}")
     return found
 
 
@@ -99,7 +95,7 @@ def _walk(folder: Path, found: list[Path], skipped: Counter[str], seen: set[tupl
             _walk(entry, found, skipped, seen)
         elif not entry.exists():
             skipped["dangling links"] += 1
-        elif entry.suffix.lower() in _SUFFIXES and entry.is_file():
+        elif entry.suffix.lower() in SUFFIXES and entry.is_file():
             found.append(entry)
         else:
             skipped[f"with suffix {entry.suffix.lower()!r}" if entry.suffix else "without a suffix"] += 1

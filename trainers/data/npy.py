@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentkit.archives import read_arrays
 from latentkit.errors import DataError
 from trainers.data.arrays import Reading, samples_of
 from trainers.data.dataset import Data
@@ -87,7 +87,15 @@ def _mapped(file: Path) -> NDArray[Any]:
         return np.lib.format.open_memmap(file, mode="c")
     except FileNotFoundError:
         raise DataError(f"there is no file {str(file)!r}; check the path") from None
-    except (OSError, ValueError, EOFError) as error:  # among them: objects, which only unpickling could read
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        RecursionError,
+        MemoryError,
+        TypeError,
+        SyntaxError,
+    ) as error:  # among them: objects, which only unpickling could read
         raise DataError(f"cannot read {str(file)!r} as a .npy file of numbers: {error}") from error
 
 
@@ -108,15 +116,11 @@ def _unzipped(file: Path) -> tuple[str, dict[str, NDArray[Any]]]:
                 f"{str(file)!r} unpacks to more than a quarter of this machine's memory; save its "
                 f"{keys['samples']!r} as a .npy file, which can be mapped"
             )
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {role: archive[key] for role, key in keys.items() if key}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("its parts are not those that NumPy writes")
-        return keys["samples"], arrays
+        arrays = read_arrays(file, lambda name: name in keys.values())
+        return keys["samples"], {role: arrays[key] for role, key in keys.items() if key}
     except FileNotFoundError:
         raise DataError(f"there is no file {str(file)!r}; check the path") from None
-    # What a damaged or encrypted archive raises has no class of its own.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot read {str(file)!r} as an .npz file of numbers: {error}") from error
