@@ -63,7 +63,8 @@ def placing(size: int, count: int, rounds: int) -> dict[str, float]:
     calibration = calibrate_against(generator, critic, real, seed=0, start=LARGE, batch_size=batch)
     frame = Frame(generator.prior, 0, calibration, lk.score(critic, real[:10_000], batch_size=batch))
     calibrating = clock() - start
-    block = block_rows(LARGE, batch, generator.prior.dim)
+    # As in a map of a million, or fewer in a smoke run.
+    block = min(block_rows(LARGE, batch, generator.prior.dim), -(-2 * size // batch) * batch)
     plain = ScoreWork(generator, critic, calibration, 0, batch)
     bare = bare_loop(generator, critic, block, batch)
     plain(0, block)

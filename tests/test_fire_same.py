@@ -68,7 +68,9 @@ def elsewhere(models, tmp_path_factory):
         out = tmp_path_factory.mktemp("same") / "found.npz"
         wanted = {"models": list(models), "threads": threads, "shares": shares, "batches": BATCHES}
         said = json.dumps({**wanted, "count": COUNT, "seed": SEED})
-        subprocess.run([sys.executable, "-c", SCRIPT, said, str(out)], check=True, env=dict(os.environ))
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, said, str(out)], check=True, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+        )
         found[threads, shares] = dict(np.load(out))
     return found
 
