@@ -4,7 +4,7 @@
 
 Two generators, each with its critic: the published DCGAN for colour images of 64x64 (width 64, 100 latents, untrained,
 which costs the same) and the bundled one of Fashion-MNIST over all its classes. For each, and for sampling alone and
-sampling with scores, five loops make the same samples into memory that was laid out before:
+sampling with scores, five loops make the same samples, into new memory each time:
 
 - one latent at a time, as people write it, without gradients;
 - 64 at a time, without gradients;
@@ -89,11 +89,12 @@ def bundled(count: int) -> Case:
 
 
 def looped(run: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Callable[[], Tensor]:
-    """Return a loop over batches that writes into memory laid out before."""
+    """Return a loop over batches that fills new memory, as whoever keeps the samples needs."""
     with torch.no_grad():
-        out = torch.empty((len(inputs), *run(inputs[:size]).shape[1:]))
+        shape = run(inputs[:size]).shape[1:]
 
     def loop() -> Tensor:
+        out = torch.empty((len(inputs), *shape))
         with torch.no_grad():
             for start in range(0, len(inputs), size):
                 out[start : start + size] = run(inputs[start : start + size])
@@ -164,8 +165,10 @@ def compare(case: Case, what: str, ways: list[Way], rounds: int, clock: Any, rat
     def plain(z: Tensor) -> Tensor:
         return critic(case.generator(z)) if scoring else case.generator(z)
 
+    sizes: dict[str, int] = {}
+
     def ours(precision: str) -> Callable[[], Tensor]:
-        size = measured_batch(case.generator, critic=critic, precision=precision)
+        size = sizes[precision] = measured_batch(case.generator, critic=critic, precision=precision)
         if scoring:
             return lambda: score_latents(case.generator, critic, case.latents, batch_size=size, precision=precision)
         return lambda: lk.generate(case.generator, case.latents, batch_size=size, precision=precision)
@@ -194,6 +197,7 @@ def compare(case: Case, what: str, ways: list[Way], rounds: int, clock: Any, rat
         precision = "bfloat16" if "bfloat16" in name else "float32"
         floor = operations * len(case.latents) / rate[precision]
         way = f" ({hand[precision][0]}, {hand[precision][1]} at a time)" if name.startswith("by hand") else ""
+        way = f" ({sizes[precision]} at a time)" if name.startswith("ours") else way
         figures = [len(case.latents) / took, seconds["64 at a time"] / took, floor / took]
         rows.append(["", "", name + way, f"{figures[0]:,.0f}", number(figures[1]), number(figures[2])])
     print("\n" + aligned(rows), flush=True)
@@ -207,6 +211,7 @@ def compare(case: Case, what: str, ways: list[Way], rounds: int, clock: Any, rat
         "what": what,
         "seconds": dict(found.seconds),
         "by_hand": {precision: {"way": name, "batch_size": size} for precision, (name, size, _) in hand.items()},
+        "measured_batch": sizes,
         "rounding": rounding,
         "operations_a_latent": operations,
         "ratios": ratios,

@@ -534,7 +534,7 @@ def race(monkeypatch, seconds):
 def test_the_usual_size_stays_unless_another_is_clearly_and_always_faster(monkeypatch):
     sizes = (16, 32, 64, 128, 256)
     assert race(monkeypatch, {size: lambda _: 1.0 for size in sizes}) == 64
-    assert race(monkeypatch, {size: lambda _, s=size: 0.97 if s == 256 else 1.0 for size in sizes}) == 64
+    assert race(monkeypatch, {size: lambda _, s=size: 0.98 if s == 256 else 1.0 for size in sizes}) == 64
     assert race(monkeypatch, {size: lambda _, s=size: 0.8 if s == 32 else 1.0 for size in sizes}) == 32
     assert race(monkeypatch, {size: lambda _, s=size: 0.8 if s == 256 else 1.0 for size in sizes}) == 256
     lucky = {size: lambda k, s=size: 0.5 if s == 128 and k == 4 else 1.0 for size in sizes}

@@ -7,7 +7,7 @@ certain is read from the structure alone: within an `nn.Sequential`, and within 
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -174,8 +174,9 @@ def _work_in_place(chain: list[_Place]) -> None:
 def _lay_out(part: nn.Module) -> None:
     # Elsewhere than on a processor, what layout suits float32 depends on the device.
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.weight.device.type == "cpu":
-        # Not contiguous(): weights of one channel would keep strides that say nothing about where channels are.
-        part.to(memory_format=torch.channels_last)
+        # By hand: of one channel, torch takes weights for both layouts at once, and kernels then choose the slower.
+        weight = part.weight.detach()
+        part.weight.data = weight.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def halve(network: nn.Module) -> None:

@@ -38,9 +38,11 @@ def prepared(model: Model, *, precision: str = "float32", probe: Tensor | None =
 
     In the copy batch norm is folded into the layer before it where the flow of the data is certain (within an
     `nn.Sequential`, and in the bundled networks), weights normalised on the fly are plain, activations work in place,
-    a last layer to 1 or 3 channels is a matrix product, and weights lie as the processor's kernels read them. It is in
-    eval mode and has no gradients. The original is not touched, and no later change of it reaches the copy: prepare it
-    anew after its weights have changed. `generate`, `stream` and `score_latents` do so by themselves where it pays.
+    a last layer to 1 or 3 channels is a matrix product, other transposed convolutions run by oneDNN's own kernels with
+    the ReLU after them, and weights lie as those read them. It is in eval mode and has no gradients.
+
+    The original is not touched, and no later change of it reaches the copy: prepare it anew after its weights have
+    changed. `generate`, `stream` and `score_latents` do so by themselves where it pays.
 
     The copy is tried on 2 latents of the prior. If a number differs from the original's by more than 1e-4 of the
     largest (1e-9 in double precision), the model itself is returned, and likewise where no copy can be made: of hooks,
@@ -49,9 +51,10 @@ def prepared(model: Model, *, precision: str = "float32", probe: Tensor | None =
     Args:
         model: a generator, also a conditional one, or a critic.
         precision: "float32" for the model's own numbers. "bfloat16" lets layers compute in half the bits by autocast,
-            with 8 bits in place of 24 for each number: samples in [-1, 1] then differ by about 0.01, at most 0.1, and
-            come back as float32. On a processor with avx512_bf16 the networks of 64x64 images take about half the
-            time, and smaller ones two thirds; where a processor only emulates it, which is slower, it is refused.
+            with 8 bits in place of 24 for each number, and returns float32. Measured on the bundled generator, samples
+            in [-1, 1] differ by 0.001 on average and 0.13 at most. On a processor with avx512_bf16 a DCGAN of 64x64
+            takes 0.54 of the time, and the bundled generator 0.62; where a processor only emulates it, which is
+            slower, it is refused.
         probe: (N, ...) what to try it with; for a critic samples. By default a generator gets latents of its prior,
             a bundled critic noise of its size, and another critic is not copied without one.
 
