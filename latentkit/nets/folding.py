@@ -174,9 +174,8 @@ def _work_in_place(chain: list[_Place]) -> None:
 def _lay_out(part: nn.Module) -> None:
     # Elsewhere than on a processor, what layout suits float32 depends on the device.
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.weight.device.type == "cpu":
-        # By hand: of one channel, torch takes weights for both layouts at once, and kernels then choose the slower.
-        weight = part.weight.detach()
-        part.weight.data = weight.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        # Not weight.contiguous(): of one channel that keeps strides which don't say that channels are last.
+        cast(Any, part).to(memory_format=torch.channels_last)
 
 
 def halve(network: nn.Module) -> None:
