@@ -10,6 +10,9 @@ from reliability import PROMISES, Tallies
 
 torch.set_num_threads(1)
 
+#: A command of its own, whose fuzzer is none of the tests' requirements.
+collect_ignore = ["fuzz.py"]
+
 DRIVER, BROWSER = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
 
 
