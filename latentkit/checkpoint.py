@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from latentkit.bundled import found
 from latentkit.errors import CheckpointError, LabelError, LatentkitError
+from latentkit.images import from_bytes
 from latentkit.manifest import check_place, parse_json, read_manifest, read_part, write_parts
 from latentkit.nets import NETWORKS, build
 from latentkit.priors import Prior, prior_from_dict, prior_to_dict
@@ -178,7 +179,7 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
             raise CheckpointError(f"{source} has {wrong}")
         conditional = bool(networks["generator"].get("classes"))
         held = _unpack(read_part(source, files, "holdout"), source / files["holdout"]["name"])
-        samples, labels = _from_bytes(held["samples"]), held.get("labels")
+        samples, labels = from_bytes(held["samples"]), held.get("labels")
         if samples.dtype != torch.float32 or samples.ndim < 2 or not bool(torch.isfinite(samples).all()):
             raise CheckpointError(f"{source} has held-out samples that are no rows of finite numbers")
         if labels is not None and not _are_labels(labels, len(samples), len(classes)):
@@ -291,10 +292,6 @@ def _to_bytes(samples: Tensor) -> Tensor:
     levels = ((samples + 1.0) * 127.5).round()
     exact = samples.ndim == 4 and bool((levels / 127.5 - 1.0 == samples).all())
     return levels.to(torch.uint8) if exact else samples
-
-
-def _from_bytes(samples: Tensor) -> Tensor:
-    return samples.to(torch.float32) / 127.5 - 1.0 if samples.dtype == torch.uint8 else samples
 
 
 def _restore(name: str, settings: dict[str, Any], state: dict[str, Tensor], path: Path) -> nn.Module:

@@ -17,8 +17,6 @@ from typing import IO, Any
 from latentkit.errors import OutputError
 
 __all__ = [
-    "PREFIX",
-    "SUFFIX",
     "check_target",
     "check_writable",
     "is_temporary",

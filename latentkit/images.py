@@ -18,7 +18,16 @@ from torch import Tensor
 from latentkit.checks import as_count
 from latentkit.errors import ArgumentError, DataError, ShapeError
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "OversizedImageError", "decode", "fitted", "read_images", "strict_pillow"]
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "OversizedImageError",
+    "decode",
+    "fitted",
+    "from_bytes",
+    "read_images",
+    "strict_pillow",
+]
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of a decompression bomb
 
@@ -67,6 +76,11 @@ def strict_pillow(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
+def from_bytes(samples: Tensor) -> Tensor:
+    """Return bytes (uint8) of images as floats in [-1, 1], x / 127.5 - 1, and samples of other dtypes as they are."""
+    return samples.to(torch.float32) / 127.5 - 1.0 if samples.dtype == torch.uint8 else samples
+
+
 def read_images(
     files: Sequence[str | os.PathLike[str]], shape: Sequence[int], *, max_pixels: int = MAX_PIXELS
 ) -> Tensor:
@@ -97,7 +111,7 @@ def read_images(
             except Exception as error:  # Pillow's plug-ins raise whatever they like for a damaged file
                 why = " ".join(str(error).split()) or type(error).__name__
                 raise DataError(f"{file} cannot be read as an image: {why}") from error
-    return torch.from_numpy(np.stack(images)).float() / 127.5 - 1.0
+    return from_bytes(torch.from_numpy(np.stack(images)))
 
 
 def decode(source: Path | bytes, size: int, grey: bool, max_pixels: int) -> NDArray[np.uint8]:

@@ -6,17 +6,34 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["SAME", "SIGNALS", "Requests", "heeded"]
+__all__ = ["SAME", "Requests", "handled", "heeded"]
 
 #: What asks a process to end politely, by name: not every system has all of them.
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 #: Seconds within which a second request is the first one again: torchrun passes on what the terminal has sent to all.
 SAME = 1.0
+
+
+def handled(handler: Callable[[int, Any], Any]) -> dict[int, Any]:
+    """Let a handler have the requests to end, and return the handlers before it by signal, to be put back.
+
+    Signals that are ignored, as under nohup, are left alone, and so is everything in threads other than the main one,
+    which cannot have handlers.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            former = None if number is None else signal.getsignal(number)
+            # None is a handler that could not be put back.
+            if number is not None and former not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, handler)
+    return before
 
 
 class Requests:
@@ -76,7 +93,7 @@ def heeded(*, ends: bool = False) -> Iterator[Requests]:
             traceback.
     """
     requests = Requests()
-    before, unraisable = {}, sys.unraisablehook
+    unraisable = sys.unraisablehook
 
     def hook(what: Any) -> None:
         if issubclass(what.exc_type, KeyboardInterrupt):
@@ -84,13 +101,8 @@ def heeded(*, ends: bool = False) -> Iterator[Requests]:
         else:
             unraisable(what)
 
+    before = handled(requests.heed)
     if threading.current_thread() is threading.main_thread():
-        for name in SIGNALS:
-            number = getattr(signal, name, None)
-            handler = None if number is None else signal.getsignal(number)
-            # None is a handler that could not be put back.
-            if number is not None and handler not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, requests.heed)
         sys.unraisablehook = hook
     try:
         yield requests

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +23,6 @@ from latentkit.manifest import MANIFEST
 from latentkit.nets import build
 from latentkit.nets.fitting import initialised
 from trainers.data import array_file, image_folder
-
-with suppress(ImportError):
-    import rich.style  # noqa: F401 - scikit-learn brings it in, and its import alone draws a number
 
 pytestmark = pytest.mark.promise("names")
 

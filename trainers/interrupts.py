@@ -1,12 +1,11 @@
 """Requests to end, put off until a step is whole: a Ctrl-C in the middle of one would leave half-updated weights."""
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from latentkit.interrupts import SAME, SIGNALS
+from latentkit.interrupts import SAME, handled
 
 __all__ = ["Requests", "deferred_requests"]
 
@@ -30,7 +29,6 @@ def deferred_requests() -> Iterator[Requests]:
     threads other than the main one, which cannot have handlers, are left alone.
     """
     requests = Requests()
-    before = {}
     since = 0.0
 
     def note(number: int, _frame: object) -> None:
@@ -46,12 +44,7 @@ def deferred_requests() -> Iterator[Requests]:
             signal.signal(number, handler)
         before.clear()
 
-    if threading.current_thread() is threading.main_thread():
-        for name in SIGNALS:
-            number = getattr(signal, name, None)
-            handler = None if number is None else signal.getsignal(number)
-            if number is not None and handler not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, note)
+    before = handled(note)
     try:
         yield requests
     finally:

@@ -13,14 +13,14 @@ from torch import Tensor
 from latentkit.checkpoint import Checkpoint
 from latentkit.checks import as_count, as_seed, floating, one_of
 from latentkit.engines import check_engine, run_blocks
-from latentkit.errors import ArgumentError, DataError, ShapeError
-from latentkit.images import read_images
+from latentkit.errors import DataError, ShapeError
+from latentkit.images import from_bytes, read_images
 from latentkit.inversion.evolution import invert_without_gradients
 from latentkit.inversion.gradient import invert
 from latentkit.inversion.losses import Loss, pixel_loss
-from latentkit.protocols import Encoder, Generator, evaluating, modules_of, place_of
+from latentkit.protocols import Encoder, Generator, evaluating, moved, place_of
 from latentkit.sampling.fingerprints import fingerprint
-from latentkit.stores import Column, Rows, Store, create_store, kind_of
+from latentkit.stores import Column, Rows, Store, create_store, kind_asked
 
 __all__ = ["SEARCHES", "InvertWork", "Wanted", "invert_to"]
 
@@ -78,7 +78,7 @@ class InvertWork:
         if isinstance(self.wanted, Tensor):
             return self.wanted[start:stop]
         if isinstance(self.wanted, Rows):
-            return _floats(torch.from_numpy(self.wanted[start:stop]))
+            return from_bytes(torch.from_numpy(self.wanted[start:stop]))
         return read_images(self.wanted[start:stop], self.shape)
 
     def __call__(self, start: int, stop: int) -> Mapping[str, NDArray[Any]]:
@@ -99,15 +99,8 @@ class InvertWork:
 
     def placed(self, device: str) -> "InvertWork":
         """Put the models on a device, for a worker that has one of its own, and return the work."""
-        for model in (self.generator, self.encoder, self.loss):
-            for module in modules_of(model):
-                module.to(device)
+        moved(device, self.generator, self.encoder, self.loss)
         return self
-
-
-def _floats(samples: Tensor) -> Tensor:
-    """Return samples, of which bytes are those of images in [-1, 1]."""
-    return samples.float() / 127.5 - 1.0 if samples.dtype == torch.uint8 else samples
 
 
 def invert_to(
@@ -176,11 +169,7 @@ def invert_to(
         ...     bool((store["explained"][:] > 0.999).all())
         True
     """
-    kind = kind_of(path)
-    if kind is None:
-        raise ArgumentError(
-            f"a store is a folder without a suffix, or named .zarr or .parquet; {os.fspath(path)!r} is neither"
-        )
+    kind = kind_asked(path)
     check_engine(engine, address=address, workers=workers, threads=threads, gpus=gpus)
     if isinstance(generator, Checkpoint):
         encoder = encoder if encoder is not None else generator.encoder

@@ -4,7 +4,7 @@ from latentkit.protocols.detection import Finding
 from latentkit.protocols.inspection import Inspection, InspectionWarning, inspect_generator
 from latentkit.protocols.kinds import ConditionalGenerator, Critic, Encoder, Generator, Wrapped
 from latentkit.protocols.outputs import Converted, Output
-from latentkit.protocols.running import check_rows, evaluating, modules_of, place_of
+from latentkit.protocols.running import check_rows, evaluating, modules_of, moved, place_of
 from latentkit.protocols.wrapping import wrap
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "evaluating",
     "inspect_generator",
     "modules_of",
+    "moved",
     "place_of",
     "wrap",
 ]

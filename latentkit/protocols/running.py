@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latentkit.errors import ShapeError
 
-__all__ = ["check_rows", "evaluating", "modules_of", "place_of"]
+__all__ = ["check_rows", "evaluating", "modules_of", "moved", "place_of"]
 
 
 def modules_of(model: Any, seen: frozenset[int] = frozenset()) -> list[nn.Module]:
@@ -42,6 +42,13 @@ def place_of(model: Any) -> tuple[torch.device, torch.dtype]:
             if tensor.is_floating_point():
                 return tensor.device, taken if isinstance(taken, torch.dtype) else tensor.dtype
     return torch.device("cpu"), torch.float32
+
+
+def moved(device: str, *models: Any) -> None:
+    """Put the modules of models on a device."""
+    for model in models:
+        for module in modules_of(model):
+            module.to(device)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentkit.calibration import Calibration
 from latentkit.projection import Features, featured
-from latentkit.protocols import Critic, Generator, modules_of
+from latentkit.protocols import Critic, Generator, moved
 from latentkit.quality.chart import Chart
 from latentkit.quality.scoring import scored_samples
 from latentkit.quality.stored import Frame
@@ -123,9 +123,7 @@ class ScoreWork:
 
     def placed(self, device: str) -> "ScoreWork":
         """Put the models on a device, for a worker that has one of its own, and return the work."""
-        for model in (self.generator, self.critic):
-            for module in modules_of(model):
-                module.to(device)
+        moved(device, self.generator, self.critic)
         return replace(self)
 
 

@@ -21,9 +21,8 @@ from latentkit.quality.scoring import MOST_REAL, calibrate_against
 from latentkit.quality.stored import Frame, map_of, map_of_store, read_frame
 from latentkit.sampling.batches import planned_batch
 from latentkit.sampling.fingerprints import fingerprint
-from latentkit.sampling.generate import PREPARED_FROM
-from latentkit.sampling.stored import begun
-from latentkit.stores import Table, check_room, create_store, kind_of
+from latentkit.sampling.generate import pays_back
+from latentkit.stores import Table, begun, check_room, create_store, kind_of
 
 __all__ = ["quality_map"]
 
@@ -130,7 +129,7 @@ def quality_map(
         size,
         features=features,
         whole=n <= most,
-        many=n >= PREPARED_FROM,
+        many=pays_back(n),
     )
     if store is None:
         if most and not work.whole:

@@ -10,7 +10,7 @@ from latentkit.calibration.critic import logits_of, require_logits
 from latentkit.checks import as_count, as_latents, floating, one_of
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.protocols import Critic, Generator
-from latentkit.sampling.generate import PREPARED_FROM, generate, made, planned
+from latentkit.sampling.generate import generate, made, pays_back, planned
 from latentkit.sampling.prepared import PRECISIONS, prepared
 from latentkit.sampling.transfers import brought_back
 
@@ -89,8 +89,8 @@ def _scored(
     judge = None
     for samples in made(runner, latents, size):
         if judge is None:
-            many = len(latents) >= PREPARED_FROM or precision != "float32"
-            judge = prepared(critic, precision=precision, probe=samples) if many else critic
+            quick = pays_back(len(latents), precision)
+            judge = prepared(critic, precision=precision, probe=samples) if quick else critic
         logits = logits_of(judge, samples)
         yield samples, logits.to(samples.device)
 

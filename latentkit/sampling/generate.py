@@ -11,7 +11,7 @@ from latentkit.sampling.batches import planned_batch
 from latentkit.sampling.prepared import PRECISIONS, prepared
 from latentkit.sampling.transfers import brought_back, sent
 
-__all__ = ["PREPARED_FROM", "generate", "made", "planned", "stream"]
+__all__ = ["generate", "made", "pays_back", "planned", "stream"]
 
 #: Latents from which on a copy that is folded pays back what making it takes.
 PREPARED_FROM = 512
@@ -50,6 +50,11 @@ def _batches(generator: Generator, latents: Tensor, batch_size: int | None, prec
         yield samples
 
 
+def pays_back(n: int, precision: str = "float32") -> bool:
+    """Return whether n latents are worth a copy of their model, or the precision needs one."""
+    return n >= PREPARED_FROM or precision != "float32"
+
+
 def planned(
     generator: Generator, n: int, batch_size: int | None, precision: str, *, critic: Critic | None = None
 ) -> tuple[Generator, int]:
@@ -63,9 +68,7 @@ def planned(
         critic: scores the samples, if given.
     """
     size = planned_batch(batch_size, n, generator, critic=critic, precision=precision)
-    if n >= PREPARED_FROM or precision != "float32":
-        generator = prepared(generator, precision=precision)
-    return generator, size
+    return prepared(generator, precision=precision) if pays_back(n, precision) else generator, size
 
 
 def made(generator: Generator, latents: Tensor, batch_size: int) -> Iterator[Tensor]:

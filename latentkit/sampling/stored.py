@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,15 @@ from latentkit.checks import as_count, as_seed, one_of
 from latentkit.conditional import Marginal
 from latentkit.engines import check_engine, run_blocks
 from latentkit.errors import ArgumentError, NonFiniteError
-from latentkit.protocols import Generator, modules_of
+from latentkit.protocols import Generator, moved
 from latentkit.sampling.batches import planned_batch
 from latentkit.sampling.estimates import Estimate, sample_memory
 from latentkit.sampling.fingerprints import fingerprint
 from latentkit.sampling.generate import stream
 from latentkit.sampling.prepared import PRECISIONS, prepared
-from latentkit.stores import MANIFEST, Column, Store, Table, create_store, kind_of, open_store
+from latentkit.stores import Column, Store, Table, begun, create_store, kind_asked
 
-__all__ = ["SampleWork", "begun", "block_rows", "estimate_samples", "sample_to", "to_bytes"]
+__all__ = ["SampleWork", "block_rows", "estimate_samples", "sample_to", "to_bytes"]
 
 DTYPES = ("uint8", "float32")
 
@@ -96,8 +95,7 @@ class SampleWork:
 
     def placed(self, device: str) -> "SampleWork":
         """Put the model on a device, for a worker that has one of its own, and return the work."""
-        for module in modules_of(self.generator):
-            module.to(device)
+        moved(device, self.generator)
         return replace(self)
 
 
@@ -113,11 +111,6 @@ def _check_finite(samples: Tensor, first: int) -> None:
         return
     bad = first + int((~torch.isfinite(samples).flatten(1).all(1)).nonzero()[0])
     raise NonFiniteError(f"the sample of latent {bad} holds NaN or infinite values; the generator's weights are broken")
-
-
-def begun(path: str | os.PathLike[str], resume: bool) -> Store | None:
-    """Return the store that is to be gone on with, if there is one."""
-    return open_store(path, partial=True) if resume and (Path(path) / MANIFEST).exists() else None
 
 
 def block_rows(row_bytes: int, batch_size: int) -> int:
@@ -235,11 +228,7 @@ def sample_to(
         ...     bool((store["samples"][10:12] == 2 * double.prior.sample(2, seed=1, start=10).numpy()).all())
         True
     """
-    kind = kind_of(path)
-    if kind is None:
-        raise ArgumentError(
-            f"a store is a folder without a suffix, or named .zarr or .parquet; {os.fspath(path)!r} is neither"
-        )
+    kind = kind_asked(path)
     seed = as_seed(seed)
     check_engine(engine, address=address, workers=workers, threads=threads, gpus=gpus)
     there = begun(path, resume)

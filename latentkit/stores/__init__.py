@@ -8,9 +8,21 @@ missing. Only when all blocks are there does the manifest say that the store is 
 
 from latentkit.stores.columns import Column, Table
 from latentkit.stores.layout import MANIFEST
-from latentkit.stores.opening import create_store, kind_of, open_store
+from latentkit.stores.opening import begun, create_store, kind_asked, kind_of, open_store
 from latentkit.stores.room import check_room
 from latentkit.stores.rows import Rows
 from latentkit.stores.store import Store
 
-__all__ = ["MANIFEST", "Column", "Rows", "Store", "Table", "check_room", "create_store", "kind_of", "open_store"]
+__all__ = [
+    "MANIFEST",
+    "Column",
+    "Rows",
+    "Store",
+    "Table",
+    "begun",
+    "check_room",
+    "create_store",
+    "kind_asked",
+    "kind_of",
+    "open_store",
+]

@@ -15,7 +15,7 @@ from latentkit.stores.layout import KINDS, MANIFEST, Manifest, done_blocks, read
 from latentkit.stores.room import check_room
 from latentkit.stores.store import Store
 
-__all__ = ["create_store", "kind_of", "open_store"]
+__all__ = ["begun", "create_store", "kind_asked", "kind_of", "open_store"]
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
@@ -26,6 +26,25 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
         ('npy', 'zarr', 'parquet', None)
     """
     return {"": "npy", ".zarr": "zarr", ".parquet": "parquet"}.get(Path(path).suffix.lower())
+
+
+def kind_asked(path: str | os.PathLike[str]) -> str:
+    """Return the kind of store that a path's name asks for.
+
+    Raises:
+        ArgumentError: if it is the name of no store.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise ArgumentError(
+            f"a store is a folder without a suffix, or named .zarr or .parquet; {os.fspath(path)!r} is neither"
+        )
+    return kind
+
+
+def begun(path: str | os.PathLike[str], resume: bool) -> Store | None:
+    """Return the store that is to be gone on with, if there is one."""
+    return open_store(path, partial=True) if resume and (Path(path) / MANIFEST).exists() else None
 
 
 def create_store(
