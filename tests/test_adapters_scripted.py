@@ -111,7 +111,6 @@ def with_target(target):
     "target",
     [
         "torch.os.system",
-        "torch.ops.aten.from_file.default",
         "torch.ops.aten.__class__.mro",
         "torch.ops.aten._qualified_op_name.upper",
         "torch.ops.mylib.steal.default",
@@ -124,6 +123,25 @@ def with_target(target):
 def test_an_exported_file_can_call_nothing_but_tensor_operators(target, files, tmp_path):
     bad = changed(files[1] / "any.pt2", tmp_path / "bad.pt2", with_target(target))
     with pytest.raises(CheckpointError, match="which is no tensor operator; nothing was run"):
+        ExportedNetwork(bad)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "torch.ops.aten.from_file.default",
+        "torch.ops.aten._sparse_csr_tensor_unsafe.default",
+        "torch.ops.aten.sparse_coo_tensor.indices_size",
+        "torch.ops.aten._nested_view_from_buffer.default",
+        "torch.ops.aten._index_put_impl_.default",
+        "torch.ops.aten._unsafe_index_put.default",
+        "torch.ops.aten.segment_reduce.default",
+        "torch.ops.aten.fbgemm_linear_fp16_weight.default",
+    ],
+)
+def test_an_exported_file_calls_only_operators_that_check_what_they_are_given(target, files, tmp_path):
+    bad = changed(files[1] / "any.pt2", tmp_path / "bad.pt2", with_target(target))
+    with pytest.raises(CheckpointError, match="or does not check what it is given; nothing was run"):
         ExportedNetwork(bad)
 
 
@@ -222,6 +240,24 @@ def test_torchscript_that_reaches_for_files_is_refused_before_it_is_loaded(tmp_p
     quietly(torch.jit.save, quietly(torch.jit.script, Reader()), tmp_path / "g.pt")
     with pytest.raises(CheckpointError, match=r"calls torch.from_file, which reaches beyond tensors; nothing was"):
         load_torchscript(tmp_path / "g.pt", PRIOR)
+
+
+@pytest.mark.parametrize("call", ["torch.sparse_coo_tensor", "ops.aten.sparse_coo_tensor", "torch._indices"])
+def test_torchscript_that_calls_what_believes_its_indices_is_refused_before_it_is_loaded(call, tmp_path):
+    class Believer(nn.Module):
+        def forward(self, z):
+            far = torch.tensor([[2**40]])
+            return z + torch.sparse_coo_tensor(far, torch.ones(1), [3]).to_dense()
+
+    quietly(torch.jit.save, quietly(torch.jit.script, Believer()), tmp_path / "a.pt")
+    file = changed(
+        tmp_path / "a.pt",
+        tmp_path / "b.pt",
+        lambda code: code.replace(b"torch.sparse_coo_tensor", call.encode()),
+        only=".py",
+    )
+    with pytest.raises(CheckpointError, match="which does not check what it is given; nothing was loaded"):
+        load_torchscript(file, PRIOR)
 
 
 def test_what_is_no_torchscript_is_said_in_one_line(build, tmp_path):

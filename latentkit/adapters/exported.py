@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latentkit.adapters.operators import is_checked
 from latentkit.adapters.torch_modules import fitted_to, read_start
 from latentkit.errors import CheckpointError
 from latentkit.priors import Normal, Prior
@@ -26,8 +27,6 @@ from latentkit.protocols import Output, wrap
 __all__ = ["ExportedNetwork", "load_exported"]
 
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
-#: Operators that reach beyond tensors.
-_REACHING = {"from_file", "save", "load"}
 #: What sizes are computed with.
 _ON_NUMBERS: dict[str, Callable[..., Any]] = {
     **{f"_operator.{name}": getattr(operator, name) for name in ("add", "sub", "mul", "floordiv", "mod", "neg", "pow")},
@@ -116,9 +115,11 @@ class ExportedNetwork(nn.Module):
         if target in _ON_NUMBERS:
             return _ON_NUMBERS[target]
         match = _OPERATOR.fullmatch(target)
-        packet = getattr(torch.ops.aten, match[1], None) if match and match[1] not in _REACHING else None
+        packet = getattr(torch.ops.aten, match[1], None) if match else None
         if not isinstance(packet, torch._ops.OpOverloadPacket) or match is None or match[2] not in packet.overloads():
             raise self._error(f"it calls {target!r}, which is no tensor operator")
+        if not is_checked(match[1]):
+            raise self._error(f"it calls {target!r}, which reaches beyond tensors or does not check what it is given")
         return getattr(packet, match[2])
 
     def forward(self, *inputs: Tensor) -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from latentkit.adapters.foreign import reason
+from latentkit.adapters.operators import is_checked
 from latentkit.adapters.torch_modules import fitted_to, read_start
 from latentkit.errors import ArgumentError, CheckpointError
 from latentkit.priors import Prior
@@ -25,6 +26,8 @@ _WORDS = re.compile(r"\b(?:(?:torch\.)?(?:from_file|save|load)|getattr)\b")
 _NUMBERED = re.compile(r'\bgetattr\([\w.]+, "[^"\\\n]*"\)')
 #: Operators, of which only PyTorch's own are taken, written as PyTorch writes them.
 _OPERATORS = re.compile(r"\bops\b(?!\.(?:prim|aten)\.\w)[\s.\w]{0,40}")
+_WORD = re.compile(r"\w+")
+_Packet = torch._ops.OpOverloadPacket
 _MOST_CODE = 64 * 2**20
 
 
@@ -109,6 +112,9 @@ def _check(path: Path) -> None:
             found = _reaching(text)
             if found:
                 raise CheckpointError(f"{path} calls {found[0]}, which reaches beyond tensors; nothing was loaded")
+            word = _believing(text)
+            if word:
+                raise CheckpointError(f"{path} calls {word}, which does not check what it is given; nothing was loaded")
     except (RuntimeError, OSError) as error:
         raise CheckpointError(f"{path} is no TorchScript file ({reason(error)}); nothing was loaded") from None
     finally:
@@ -122,6 +128,12 @@ def _reaching(code: str) -> re.Match[str] | None:
     while count:  # from the inside out
         code, count = _NUMBERED.subn("part", code)
     return found or _WORDS.search(code)
+
+
+def _believing(code: str) -> str | None:
+    """Return an operator that TorchScript names and that does not check what it is given, or None."""
+    words = sorted(word for word in set(_WORD.findall(code)) if not is_checked(word))
+    return next((word for word in words if isinstance(getattr(torch.ops.aten, word, None), _Packet)), None)
 
 
 def _latent_shape(module: nn.Module, prior: Prior, labelled: bool, path: Path) -> tuple[int, ...]:
