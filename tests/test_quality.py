@@ -405,6 +405,8 @@ def test_a_calibrated_critic_is_not_calibrated_again(modes):
     assert sum(seen) == 150
     with pytest.raises(ArgumentError, match="a calibration is given"):
         lk.quality_map(G, spy, real, n=50, calibration=modes.calibration, method="isotonic")
+    with pytest.raises(ShapeError, match="real and generated samples must have one shape"):
+        lk.quality_map(G, spy, torch.zeros(100, 7), n=50, calibration=modes.calibration)
 
 
 @pytest.mark.parametrize("kind", ["drawn", "given", "without a chart", "rows"])

@@ -18,7 +18,7 @@ from latentkit.protocols import Critic
 from latentkit.roc import auc_with_error
 from latentkit.shown import Pictured
 
-__all__ = ["FEWEST", "Calibration", "calibrate", "calibrate_logits"]
+__all__ = ["FEWEST", "Calibration", "calibrate", "calibrate_logits", "require_one_shape"]
 
 #: Fewest held-out samples a side.
 FEWEST = 20
@@ -109,6 +109,15 @@ class Calibration(Pictured):
         return measured(self.probability(torch.from_numpy(x)).numpy(), y)
 
 
+def require_one_shape(real: Tensor, generated: Tensor) -> None:
+    """Raise `ShapeError` unless real samples (M, *S) and generated ones (N, *S) are of one shape."""
+    if real.shape[1:] != generated.shape[1:]:
+        raise ShapeError(
+            f"real and generated samples must have one shape, got {tuple(real.shape[1:])} and "
+            f"{tuple(generated.shape[1:])}"
+        )
+
+
 def calibrate(
     critic: Critic, real: Tensor, generated: Tensor, *, method: str | None = None, batch_size: int = 256
 ) -> Calibration:
@@ -126,11 +135,7 @@ def calibrate(
         NonFiniteError: if a sample or a logit is not finite.
     """
     real, generated = floating(real, "real samples"), floating(generated, "generated samples")
-    if real.shape[1:] != generated.shape[1:]:
-        raise ShapeError(
-            f"real and generated samples must have one shape, got {tuple(real.shape[1:])} and "
-            f"{tuple(generated.shape[1:])}"
-        )
+    require_one_shape(real, generated)
     count = _pairs(real, generated)
     logits = [score(critic, samples[:count], batch_size=batch_size) for samples in (real, generated)]
     return calibrate_logits(logits[0], logits[1], method=method)

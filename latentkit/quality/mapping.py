@@ -17,11 +17,11 @@ from latentkit.quality.blocks import SCORES, ScoreWork, block_rows, columns_of
 from latentkit.quality.chart import GRAPH_LIMIT, chart_size
 from latentkit.quality.charting import chart_first
 from latentkit.quality.map import QualityMap
-from latentkit.quality.scoring import MOST_REAL, calibrate_against
+from latentkit.quality.scoring import MOST_REAL, as_real, calibrate_against
 from latentkit.quality.stored import Frame, map_of, map_of_store, read_frame
 from latentkit.sampling.batches import planned_batch
 from latentkit.sampling.fingerprints import fingerprint
-from latentkit.sampling.generate import pays_back
+from latentkit.sampling.generate import generate, pays_back
 from latentkit.stores import Table, begun, check_room, create_store, kind_of
 
 __all__ = ["quality_map"]
@@ -111,7 +111,9 @@ def quality_map(
     frame = None if there is None else read_frame(there)
     if frame is None:
         given = calibration
-        if given is None:
+        if given is not None:
+            real = as_real(real, generate(generator, generator.prior.sample(1, seed=seed, start=n)))
+        else:
             given = calibrate_against(generator, critic, real, seed=seed, start=n, method=method, batch_size=size)
         frame = Frame(generator.prior, seed, given, score(critic, real[:MOST_REAL], batch_size=size))
     if frame.calibration.verdict == "uninformative" and not allow_uninformative:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentkit.calibration import Calibration, calibrate
 from latentkit.calibration.critic import logits_of, require_logits
+from latentkit.calibration.verdict import require_one_shape
 from latentkit.checks import as_count, as_latents, floating, one_of
 from latentkit.errors import ArgumentError, ShapeError
 from latentkit.protocols import Critic, Generator
@@ -14,7 +15,7 @@ from latentkit.sampling.generate import generate, made, pays_back, planned
 from latentkit.sampling.prepared import PRECISIONS, prepared
 from latentkit.sampling.transfers import brought_back
 
-__all__ = ["calibrate_against", "score_latents", "scored_samples"]
+__all__ = ["as_real", "calibrate_against", "score_latents", "scored_samples"]
 
 #: Held-out samples that a critic is calibrated on, at most.
 MOST_REAL = 10_000
@@ -95,6 +96,24 @@ def _scored(
         yield samples, logits.to(samples.device)
 
 
+def as_real(real: Tensor, generated: Tensor) -> Tensor:
+    """Return real samples (M, *S) as floats, if generated ones (N, *S) are of their kind.
+
+    Raises:
+        ArgumentError: if real images are of another range than generated ones.
+        ShapeError: if their shapes differ.
+    """
+    real = floating(real, "real samples")
+    require_one_shape(real, generated)
+    images = real.ndim == 4 and len(real) > 0 and len(generated) > 0
+    if images and float(real.abs().max()) > 1.01 >= float(generated.abs().max()):
+        raise ArgumentError(
+            f"real images must lie in [-1, 1] as the generated ones do, got {float(real.min()):g} to "
+            f"{float(real.max()):g}; bytes are x / 127.5 - 1"
+        )
+    return real
+
+
 def calibrate_against(
     generator: Generator,
     critic: Critic,
@@ -119,9 +138,5 @@ def calibrate_against(
         raise ShapeError(f"real samples must be (M, *S), got {tuple(real.shape)}")
     latents = generator.prior.sample(min(len(real), MOST_REAL), seed=seed, start=start)
     others = generate(generator, latents, batch_size=batch_size)
-    if real.ndim == 4 and len(real) and len(others) and float(real.abs().max()) > 1.01 >= float(others.abs().max()):
-        raise ArgumentError(
-            f"real images must lie in [-1, 1] as the generated ones do, got {float(real.min()):g} to "
-            f"{float(real.max()):g}; bytes are x / 127.5 - 1"
-        )
+    real = as_real(real, others)
     return calibrate(critic, real, others, method=method, batch_size=batch_size)
