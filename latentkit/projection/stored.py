@@ -119,6 +119,8 @@ def _fits(plane: Projection) -> bool:
         shapes += [(plane.knn.indices, (n, k)), (plane.knn.distances, (n, k))]
     if n == 0 or any(tuple(tensor.shape) != shape for tensor, shape in shapes):
         return False
+    if not bool(torch.isfinite(plane.points).all()) or not bool(torch.isfinite(plane.features).all()):
+        return False
     if plane.landmarks is None:
         return bool(((plane.copy_of >= 0) & (plane.copy_of <= rows)).all())
     chosen = plane.landmarks
