@@ -5,6 +5,7 @@ latents as in one process, so the result is that of one process up to the roundi
 """
 
 import copy
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,13 @@ from torch import distributed as dist
 from latentkit.errors import ArgumentError
 
 __all__ = ["Group", "SharedBatchNorm2d", "joined_group"]
+
+#: What asks for buffers to be sent around before each step, which are equal by themselves here; PyTorch renames it.
+_OWN_BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(nn.parallel.DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
 
 
 class Group:
@@ -48,7 +56,8 @@ class Group:
         if self.size == 1:
             return module
         share_batch_norm(module)
-        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+        parallel: Any = nn.parallel.DistributedDataParallel
+        return parallel(module, **{_OWN_BUFFERS: False})
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Return scalars averaged over the processes, as floats."""
