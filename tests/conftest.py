@@ -20,7 +20,19 @@ def pytest_addoption(parser):
     parser.addoption("--reliability", type=Path, metavar="PAGE", help="write what was counted into this page's table")
 
 
+def _own_cache():
+    """Batch sizes that are measured beside other tests are no user's; what is compiled for him serves here too."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(users / "latentkit" / "numba"))
+    os.environ.setdefault("MPLCONFIGDIR", str(users / "matplotlib"))
+    folder = tempfile.TemporaryDirectory(prefix="latentkit-tests-")
+    os.environ["XDG_CACHE_HOME"] = folder.name
+    return folder
+
+
 def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # workers inherit it
+        config.stash[CACHE] = _own_cache()
     config.stash[TALLIES] = Tallies()
     config.pluginmanager.register(_Counting(config), "reliability-counting")
 
@@ -38,7 +50,17 @@ class _Counting:
             self._config.stash[TALLIES].write(page)
 
 
-TALLIES = pytest.StashKey()
+def pytest_unconfigure(config):
+    if CACHE in config.stash:
+        config.stash[CACHE].cleanup()
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest, the README's own example, comes first: at the end one process alone would wait for it."""
+    items.sort(key=lambda item: item.path.name != "test_examples.py")
+
+
+CACHE, TALLIES = pytest.StashKey(), pytest.StashKey()
 
 
 @pytest.fixture(autouse=True)
