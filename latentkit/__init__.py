@@ -65,6 +65,7 @@ _HOMES = {
         "svm_boundary",
     ),
     "attributes": ("Attribute", "ClassScores", "attributes_of", "class_scores"),
+    "sampling.batches": ("measured_batch",),
     "sampling.generate": ("generate", "stream"),
     "sampling.prepared": ("prepared",),
     "sampling.stored": ("estimate_samples", "sample_to"),
@@ -412,6 +413,7 @@ if TYPE_CHECKING:
     from latentkit.sampling.amortised import LatentWeights as LatentWeights
     from latentkit.sampling.amortised import amortised as amortised
     from latentkit.sampling.amortised import fit_latent_weights as fit_latent_weights
+    from latentkit.sampling.batches import measured_batch as measured_batch
     from latentkit.sampling.flow import gradient_flow as gradient_flow
     from latentkit.sampling.gate import gate_threshold as gate_threshold
     from latentkit.sampling.gate import gated as gated

@@ -537,6 +537,10 @@ def test_the_usual_size_stays_unless_another_is_clearly_and_always_faster(monkey
     assert race(monkeypatch, {size: lambda _, s=size: 0.98 if s == 256 else 1.0 for size in sizes}) == 64
     assert race(monkeypatch, {size: lambda _, s=size: 0.8 if s == 32 else 1.0 for size in sizes}) == 32
     assert race(monkeypatch, {size: lambda _, s=size: 0.8 if s == 256 else 1.0 for size in sizes}) == 256
+    level = {16: 1.1, 32: 1.05, 64: 1.0, 128: 0.81, 256: 0.8}
+    assert race(monkeypatch, {size: lambda _, s=size: level[s] for size in sizes}) == 128, (
+        "twice the memory for nothing"
+    )
     lucky = {size: lambda k, s=size: 0.5 if s == 128 and k == 4 else 1.0 for size in sizes}
     assert race(monkeypatch, lucky) == 64, "one quick round among slow ones is the machine's doing"
     slowed = {size: lambda k, s=size: 9.0 if s == 64 and k == 5 else 1.0 for size in sizes}

@@ -65,10 +65,11 @@ def measured_batch(
     """Return how many latents at a time a generator makes fastest here: a power of two, 64 unless another is faster.
 
     Powers of two are timed in turn, up to 5 times, none that takes more than an eighth of `seconds` or of the memory.
-    Another size than 64 is taken if it was faster each time but one, and by 3 % most times. What was found is kept in
-    this process, and in the user's cache folder (`XDG_CACHE_HOME`, or the platform's) if that can be written, by
-    everything that it depends on: the networks' layers and shapes, their numbers' precision, the device, the threads,
-    the processor and torch's version. Weights are not among them.
+    Another size than 64 is taken if it was faster each time but one, and by 3 % most times; of several the smallest
+    within 3 % of the best. What was found is kept in this process, and in the user's cache folder
+    (`XDG_CACHE_HOME`, or the platform's) if that can be written, by everything that it depends on: the networks' layers
+    and shapes, their numbers' precision, the device, the threads, the processor and torch's version. Weights are not
+    among them.
 
     A batch size changes samples by no more than float rounding. Where bits must be equal, on another machine or after
     the cache was emptied, give the number that was measured to every call: `generate(..., batch_size=b)`.
@@ -208,7 +209,7 @@ def _fitting(samples: Tensor) -> int:
 
 
 def _fastest(most: int, run: Callable[[int], float], deadline: float) -> int:
-    """Return the size that takes the least time a latent, and the usual one unless another is clearly faster."""
+    """Return the smallest size of the fastest, and the usual one unless those are clearly faster."""
     sizes = _promising(most, run)
     usual = max(size for size in sizes if size <= USUAL)
     ratios: dict[int, list[float]] = {size: [] for size in sizes}
@@ -220,8 +221,11 @@ def _fastest(most: int, run: Callable[[int], float], deadline: float) -> int:
             ratios[size].append(seconds[size] / seconds[usual])
     # Faster in all rounds but one, and clearly so in most: what else takes turns here can't do that by chance.
     better = {size: statistics.median(found) for size, found in ratios.items() if sorted(found)[-2] < 1.0}
-    winner = min(better, key=lambda size: better[size], default=usual)
-    return winner if better.get(winner, 1.0) < CLEARLY else usual
+    best = min(better.values(), default=1.0)
+    if best >= CLEARLY:
+        return usual
+    # What is larger for nothing takes memory, and the time of fresh pages whenever the allocator asks for them.
+    return min(size for size, found in better.items() if found * CLEARLY <= best)
 
 
 def _promising(most: int, run: Callable[[int], float]) -> list[int]:
