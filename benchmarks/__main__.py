@@ -1,12 +1,14 @@
 """Run the benchmarks, each in a process of its own, and print one table of what was claimed and what was measured.
 
-    python -m benchmarks [--only NAME ...] [--truth] [--quick] [--json FILE] [--page docs/benchmarks.md]
+    python -m benchmarks [--only NAME ... [--keep]] [--truth] [--quick] [--json FILE] [--page docs/benchmarks.md]
 
-By default those that claim something about speed or memory, in about 35 minutes on two quiet cores. `--truth` runs
+By default those that claim something about speed or memory, in about 40 minutes on two quiet cores. `--truth` runs
 those too that train for hours, most of which say what is true of samples rather than how fast they come; `--list`
-shows the commands of all. What a script prints is passed on. A script that fails is shown as failed, the others still
-run, and the exit code is 1; a claim that is not reached is shown as that, and is no failure. Run it on a machine that
-does nothing else: the load before and after each script is in the JSON.
+shows the commands of all. `--only` with `--keep` measures a part anew, and takes the rest from the JSON that is there,
+if it is of the same machine and versions; below the table it says which was measured when. What a script prints is
+passed on. A script that fails is shown as failed, the others still run, and the exit code is 1; a claim that is not
+reached is shown as that, and is no failure. Run it on a machine that does nothing else: the load before and after each
+script is in the JSON.
 """
 
 import argparse
@@ -14,12 +16,11 @@ import ast
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.clocks import python
-from benchmarks.machine import commit, machine, told, versions
-from benchmarks.runner import Outcome, page_tables, put_tables, ratio_text, run_script
+from benchmarks.machine import machine, told, versions
+from benchmarks.runner import Outcome, page_tables, put_tables, ratio_text, read_outcomes, run_script, when
 from latentkit.files import check_target, write_json
 
 __all__ = ["SPEED", "TRUTH", "main"]
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--only", nargs="+", metavar="NAME", choices=[*SPEED, *TRUTH], help="run these alone")
+    options.add_argument("--keep", action="store_true", help="with --only: keep what the JSON has of other scripts")
     options.add_argument("--truth", action="store_true", help="run those that take hours, too")
     options.add_argument("--cache", type=Path, default=Path("benchmarks-cache"), help="where --truth keeps networks")
     options.add_argument("--quick", action="store_true", help="a smoke run of small sizes: its figures mean nothing")
@@ -100,14 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.error("a smoke run's figures mean nothing; --page takes those of a full run")
     if arguments.quick and not set(names) <= set(SPEED):
         options.error("a smoke run takes only those that are about speed and memory")
+    if arguments.keep and not arguments.only:
+        options.error("--keep is for a part: name scripts by --only")
     check_target(arguments.json)
-    about = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(),
-        "quick": arguments.quick,
-    }
+    about = {"machine": machine(), "versions": versions(), "quick": arguments.quick}
+    kept: list[Outcome] = []
+    if arguments.keep:
+        try:
+            kept = [one for one in read_outcomes(arguments.json, about) if one.script not in names]
+        except ValueError as error:
+            options.error(str(error))
     outcomes: list[Outcome] = []
     code = 130
     try:
@@ -120,10 +124,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 1 if any(one.error for one in outcomes) else 0
     except KeyboardInterrupt:
         print("\ninterrupted; what follows is of the scripts that ended", file=sys.stderr)
+    order = [*SPEED, *TRUTH]
+    outcomes = sorted([*kept, *outcomes], key=lambda one: order.index(one.script))
     print("\n" + ratio_text(outcomes))
     write_json(arguments.json, {**about, "scripts": [one.to_dict() for one in outcomes]})
     if arguments.page and code != 130:
-        made = f"On {told(about)}; {about['date'][:10]}, commit {about['commit'] or 'unknown'}."
+        made = f"On {told(about)}; {when(outcomes)}."
         for name in put_tables(arguments.page, page_tables(outcomes, made)):
             print(f"{arguments.page} has no place for a table named {name}", file=sys.stderr)
     return code

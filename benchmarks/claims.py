@@ -108,7 +108,10 @@ def ratio_rows(ratios: Sequence[Ratio]) -> list[list[str]]:
     for one in ratios:
         unit = "" if one.unit == "times" else f" {one.unit}"
         wanted = f"{one.bound} {one.wanted:,g}{unit}"
-        rows.append([one.name, f"{number(one.value)}{unit}", wanted, "yes" if one.reached else "no"])
+        measured = number(one.value)
+        if measured == number(one.wanted) and not one.reached:  # so that it is seen why
+            measured = f"{one.value:,.4g}"
+        rows.append([one.name, f"{measured}{unit}", wanted, "yes" if one.reached else "no"])
     return rows
 
 

@@ -5,17 +5,28 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import Ratio, Table, ratio_rows
 from benchmarks.clocks import process
-from benchmarks.machine import load_average
+from benchmarks.machine import commit, load_average
 from latentkit.tables import aligned, markdown
 
-__all__ = ["HEAD", "Outcome", "page_tables", "put_tables", "ratio_text", "rows_of", "run_script"]
+__all__ = [
+    "HEAD",
+    "Outcome",
+    "page_tables",
+    "put_tables",
+    "ratio_text",
+    "read_outcomes",
+    "rows_of",
+    "run_script",
+    "when",
+]
 
 HEAD = ["claim", "measured", "wanted", "reached", "what limits it"]
 
@@ -25,7 +36,8 @@ class Outcome:
     """What became of one script.
 
     Attributes: `script`, its name; `seconds` of wall time; the load average before and after; its `ratios`; its
-    `tables` for the page, by name; `figures`, all that it wrote; `error`, why it failed, or None.
+    `tables` for the page, by name; `figures`, all that it wrote; `error`, why it failed, or None; the `date` on which
+    it ran, and the `commit` of the code.
     """
 
     script: str
@@ -36,10 +48,29 @@ class Outcome:
     tables: dict[str, Table]
     figures: Any
     error: str | None = None
+    date: str = ""
+    commit: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all as JSON values; ratios and tables are within the figures."""
         return {key: value for key, value in asdict(self).items() if key not in ("ratios", "tables")}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Outcome":
+        """Return what `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is something else.
+        """
+        return cls(**values, **_parts(values["figures"]) if values["error"] is None else {"ratios": (), "tables": {}})
+
+
+def _parts(figures: Any) -> dict[str, Any]:
+    """Return the ratios and the tables within a script's figures."""
+    return {
+        "ratios": tuple(Ratio.from_dict(one) for one in figures["ratios"]),
+        "tables": dict(figures["tables"]),
+    }
 
 
 def run_script(script: str, command: Sequence[str], folder: Path) -> Outcome:
@@ -60,16 +91,44 @@ def run_script(script: str, command: Sequence[str], folder: Path) -> Outcome:
     if spent.code:
         print(said, file=sys.stderr, end="")
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "nothing was said")
-    ratios, tables, figures = (), {}, None
+    parts, figures = {"ratios": (), "tables": {}}, None
     error = f"exit code {spent.code}: {last}" if spent.code else None
     if error is None:
         try:
             figures = json.loads(file.read_text(encoding="utf-8"))
-            ratios = tuple(Ratio.from_dict(one) for one in figures["ratios"])
-            tables = dict(figures["tables"])
+            parts = _parts(figures)
         except (OSError, ValueError, KeyError, TypeError) as reason:
             error = f"its JSON cannot be read: {type(reason).__name__}: {reason}"
-    return Outcome(script, time.perf_counter() - start, before, load_average(), ratios, tables, figures, error)
+    seconds, date = time.perf_counter() - start, datetime.now(UTC).isoformat(timespec="seconds")
+    return Outcome(
+        script, seconds, before, load_average(), **parts, figures=figures, error=error, date=date, commit=commit()
+    )
+
+
+def read_outcomes(file: Path, about: Mapping[str, Any]) -> list[Outcome]:
+    """Return the outcomes in a JSON file of an earlier run, if it was on this machine with these versions.
+
+    Raises:
+        ValueError: if there is no such file, or it is of another machine, of other versions, or a smoke run.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        other = [name for name in about if found[name] != about[name]]
+        if other:
+            raise ValueError(f"{file} was written by a run with another {' and '.join(other)}; run all again")
+        return [Outcome.from_dict(one) for one in found["scripts"]]
+    except (OSError, KeyError, TypeError) as reason:
+        raise ValueError(f"{file} is no result of an earlier run ({type(reason).__name__}: {reason})") from None
+
+
+def when(outcomes: Sequence[Outcome]) -> str:
+    """Return when which scripts were run, of which commit, as a line of text."""
+    of: dict[str, list[str]] = {}
+    for one in outcomes:
+        of.setdefault(f"{one.date[:10]}, commit {one.commit or 'unknown'}", []).append(one.script)
+    if len(of) < 2:
+        return "".join(of)
+    return "; ".join(f"{', '.join(scripts)}: {told}" for told, scripts in of.items())
 
 
 def rows_of(outcomes: Iterable[Outcome]) -> Iterator[list[str]]:

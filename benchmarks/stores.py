@@ -1,6 +1,6 @@
 """Claim: 100,000 samples and a map of ten million are made in flat memory, and a map costs little beyond its scores.
 
-    python -m benchmarks.stores [--samples 100000] [--mapped 10000] [--points 10000000] [--rounds 3] \
+    python -m benchmarks.stores [--samples 100000] [--mapped 10000] [--points 10000000] [--rounds 9] \
         [--charted 20000] [--placed 20000] [--json FILE]
 
 Four parts, each in a process of its own. *Streaming*: samples of 64x64x3 of a narrow DCGAN go to disk as bytes, and
@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--points", type=int, default=10_000_000)
     options.add_argument("--charted", type=int, default=20_000, help="points of the chart of a map")
     options.add_argument("--placed", type=int, default=20_000, help="latents that are placed exactly as well")
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--disk", type=Path, help="a folder on the disk to write to; by default the temporary one")
     options.add_argument("--part", choices=PARTS, help="run this part alone and print its figures as JSON")

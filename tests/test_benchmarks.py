@@ -285,7 +285,8 @@ def test_one_failure_stops_nothing_and_is_the_exit_code(tmp_path, monkeypatch, c
     assert [one["script"] for one in told["scripts"]] == ["imports", "frames"]
     assert told["scripts"][0]["error"] == "exit code 1: broken"
     assert told["scripts"][1]["error"] is None
-    assert {"date", "commit", "machine", "versions"} <= set(told)
+    assert {"machine", "versions"} <= set(told)
+    assert {"date", "commit", "load_before"} <= set(told["scripts"][1])
     said = capfd.readouterr().out
     assert re.search(r"^imports +failed", said, re.MULTILINE)
     assert "speed" in said
@@ -304,9 +305,40 @@ def test_a_claim_that_is_not_reached_is_no_failure(tmp_path, monkeypatch, capfd)
     assert text.endswith("\nafter\n")
 
 
+def test_a_part_is_measured_anew_and_the_rest_is_kept_with_its_date(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table ratios -->\n<!-- end ratios -->\n", "utf-8")
+    values = iter([1, 2, 3])
+
+    def run(name, *_):
+        ratio = at_least(f"speed of {name}", next(values), 2, limit="why")
+        figures = {"ratios": [ratio.to_dict()], "tables": {}}
+        return Outcome(name, 1.0, 0.5, 0.5, (ratio,), {}, figures, None, "2026-01-02T03:04:05", f"of {name}")
+
+    monkeypatch.setattr(runner, "run_script", run)
+    assert runner.main(["--only", "imports", "frames", "--page", "page.md"]) == 0
+    assert runner.main(["--only", "imports", "--keep", "--page", "page.md"]) == 0
+    text = page.read_text("utf-8")
+    assert "| speed of imports | 3.00 | at least 2 | yes | why |" in text
+    assert "| speed of frames | 2.00 | at least 2 | yes | why |" in text
+    assert "imports: 2026-01-02, commit of imports; frames: 2026-01-02, commit of frames." in text
+    monkeypatch.setattr(runner, "versions", lambda: {"python": "4"})
+    with pytest.raises(SystemExit):
+        runner.main(["--only", "imports", "--keep"])
+    assert "by a run with another versions; run all again" in capfd.readouterr().err
+
+
+def test_a_claim_that_is_just_missed_is_seen_to_be(tmp_path):
+    row = next(rows_of([outcome(at_least("speed", 0.9466, 0.95, limit="why"))]))
+    assert row[:4] == ["speed", "0.9466", "at least 0.95", "no"]
+
+
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
+        (["--keep"], "--keep is for a part"),
+        (["--only", "imports", "--keep", "--json", "none.json"], "none.json is no result of an earlier run"),
         (["--quick", "--page", "page.md"], "a smoke run's figures mean nothing"),
         (["--quick", "--truth"], "a smoke run takes only those"),
         (["--only", "nothing"], "invalid choice"),
