@@ -42,6 +42,8 @@ _MUCH_SLOWER = 1.3
 _ROUNDS, _FEWEST_ROUNDS = 5, 2
 #: A sample's feature maps and what is computed with them take so many times its own memory, roughly.
 _WORKING_MEMORY = 64
+#: What a search may take on a processor, whose caches are full long before.
+_MOST_MEMORY = 2**30
 _LARGEST_FILE = 2**16
 
 _known: dict[str, int] = {}
@@ -64,12 +66,12 @@ def measured_batch(
 ) -> int:
     """Return how many latents at a time a generator makes fastest here: a power of two, 64 unless another is faster.
 
-    Powers of two are timed in turn, up to 5 times, none that takes more than an eighth of `seconds` or of the memory.
-    Another size than 64 is taken if it was faster each time but one, and by 3 % most times; of several the smallest
-    within 3 % of the best. What was found is kept in this process, and in the user's cache folder
-    (`XDG_CACHE_HOME`, or the platform's) if that can be written, by everything that it depends on: the networks' layers
-    and shapes, their numbers' precision, the device, the threads, the processor and torch's version. Weights are not
-    among them.
+    Powers of two are timed in turn, up to 5 times, none that takes more than an eighth of `seconds` or of the memory,
+    or more than 1 GiB on a processor. Another size than 64 is taken if it was faster each time but one, and by 3 % most
+    times; of several the smallest within 3 % of the best. What was found is kept in this process, and in the user's
+    cache folder (`XDG_CACHE_HOME`, or the platform's) if that can be written, by everything that it depends on: the
+    networks' layers and shapes, their numbers' precision, the device, the threads, the processor and torch's version.
+    Weights are not among them.
 
     A batch size changes samples by no more than float rounding. Where bits must be equal, on another machine or after
     the cache was emptied, give the number that was measured to every call: `generate(..., batch_size=b)`.
@@ -202,7 +204,7 @@ def _searched(generator: Generator, critic: Critic | None, precision: str, secon
 def _fitting(samples: Tensor) -> int:
     """Return how many samples like these may be in work at a time."""
     each = max(1, samples[0].numel() * samples.element_size() * _WORKING_MEMORY)
-    memory = machine_memory() // 8
+    memory = min(machine_memory() // 8, _MOST_MEMORY)
     if samples.device.type == "cuda":
         memory = torch.cuda.mem_get_info(samples.device)[0] // 2
     return int(memory // each)
