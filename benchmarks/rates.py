@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -40,6 +40,11 @@ class Rates:
     def memory(self) -> float:
         """The faster of the two ways to move bytes, in bytes a second."""
         return max(self.copy, self.triad)
+
+    def better(self, other: "Rates") -> "Rates":
+        """Return the better of each rate of two measurements with as many threads."""
+        mine, theirs = asdict(self), asdict(other)
+        return Rates(**{name: max(value, theirs[name]) for name, value in mine.items()})
 
 
 @contextmanager
