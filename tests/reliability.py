@@ -1,7 +1,7 @@
 """What is promised under fire, and the table of how often each promise was tried.
 
 A test names its promise by `@pytest.mark.promise("kill")`, once for a test or a whole module by `pytestmark`. Each
-test counts as one case, unless it says `tally(n)`. `pytest ... --reliability docs/reliability.md` writes what the run
+test counts as one case, unless it says `tally(n)`. `pytest ... --reliability=docs/reliability.md` writes what the run
 counted into that page's table; rows of promises that the run did not try stay as they are.
 """
 
