@@ -9,7 +9,7 @@ _FOR_FILES = frozenset(("from_file", "save", "load"))
 
 #: Families that believe their indices, offsets and packed weights: a crafted call reads or writes beyond memory.
 #: `torch.sparse_coo_tensor`, for one, says that its invariants are not checked unless that is asked for.
-_BELIEVING = re.compile(r".*(?:sparse|nested|jagged|fbgemm|quantized_|segment_reduce|nn_rnn).*")
+_BELIEVING = re.compile(r".*(?:sparse|nested|jagged|fbgemm|quantized_|segment_reduce|nn_rnn|ctc_loss|embedding_bag).*")
 
 #: What begins with an underscore is for PyTorch's own use, often without the checks of the operators around it. These
 #: are what networks come to when they are traced, exported or decomposed, and do check.
