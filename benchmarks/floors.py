@@ -3,10 +3,11 @@
     python -m benchmarks.floors [--threads 2] [--json FILE]
 
 The machine's rates are measured in the same run, before and after the work, and the better ones count: products of
-matrices in float32 and bfloat16, memory (copy and triad, as in STREAM) and disk. Work is counted: torch's counter of floating-point operations runs along for networks, formulas
-serve for the rest; bytes are those that no program can avoid: weights and inputs read once, outputs written once. The
-floor is the longest of operations over their rate, bytes over the memory's and written bytes over the disk's, as if
-everything else were free and all overlapped. The distance is the measured time over it.
+matrices in float32 and bfloat16, memory (copy and triad, as in STREAM) and disk. Work is counted: torch's counter of
+floating-point operations runs along for networks, formulas serve for the rest; bytes are those that no program can
+avoid: weights and inputs read once, outputs written once. The floor is the longest of operations over their rate, bytes
+over the memory's and written bytes over the disk's, as if everything else were free and all overlapped. The distance is
+the measured time over it.
 
 What fills the gap is found by a profiler in a further run. For networks it is in shares of the gap: what convolutions
 and products take above the floor, and all that a floor does not count. For the rest it is in shares of the time.

@@ -114,11 +114,12 @@ def read_outcomes(file: Path, about: Mapping[str, Any]) -> list[Outcome]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         other = [name for name in about if found[name] != about[name]]
-        if other:
-            raise ValueError(f"{file} was written by a run with another {' and '.join(other)}; run all again")
-        return [Outcome.from_dict(one) for one in found["scripts"]]
-    except (OSError, KeyError, TypeError) as reason:
+        outcomes = [Outcome.from_dict(one) for one in found["scripts"]]
+    except (OSError, ValueError, KeyError, TypeError) as reason:
         raise ValueError(f"{file} is no result of an earlier run ({type(reason).__name__}: {reason})") from None
+    if other:
+        raise ValueError(f"{file} was written by a run with another {' and '.join(other)}; run all again")
+    return outcomes
 
 
 def when(outcomes: Sequence[Outcome]) -> str:
