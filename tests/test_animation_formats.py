@@ -296,6 +296,31 @@ def test_photographs_become_avif_and_flat_colours_stay_exact(tmp_path):
     assert best.stat().st_size < gif.stat().st_size
 
 
+@pytest.mark.parametrize("moving", [True, False])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_says_that_frames_are_partly_transparent_exactly_if_they_are(moving, lossless, tmp_path):
+    """Browsers take frames of a file that does not say so for opaque, and show other pixels than were written."""
+    still = np.full((64, 64, 3), 40, np.uint8)
+    frames = [still.copy() for _ in range(20)]
+    for k, frame in enumerate(frames):
+        if moving:
+            frame[2 * k : 2 * k + 10, 20:30] = 200
+        else:
+            frame += np.uint8(k)
+    data = from_frames(frames).save(tmp_path / "a.webp", lossless=lossless).read_bytes()
+    transparent, at = False, 12
+    while at + 8 <= len(data):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind == b"ANMF":
+            inner = data[at + 24 : at + 8 + length]
+            # RFC 9649, section 3.4: alpha_is_used follows a byte of signature and two sides of 14 bits.
+            used = inner[:4] == b"VP8L" and bool(int.from_bytes(inner[9:13], "little") >> 28 & 1)
+            transparent |= used or inner[:4] == b"ALPH"
+        at += 8 + length + length % 2
+    assert bool(data[20] & 16) == transparent
+    assert transparent or not (moving and lossless)
+
+
 def test_webp_is_exact_for_flat_colours_unless_told_otherwise(tmp_path):
     for frame, exact in ((plot(), True), (smooth(), False)):
         path = from_frames([frame, frame[::-1]]).save(tmp_path / "a.webp")

@@ -28,8 +28,12 @@ LARGEST, LONGEST = 2**14 - 1, 2**24 - 1
 #: Of a frame: do not blend with what is below, and do not clear it afterwards.
 OPAQUE = bytes((2,))
 
-#: Of a file: it has metadata (XMP), and it is an animation.
-HAS_XMP, ANIMATED = 4, 2
+#: Of a file: frames are partly transparent, it has metadata (XMP), and it is an animation. Browsers take the frames of
+#: a file that does not say the first for opaque, and show what should have let the one below through.
+HAS_ALPHA, HAS_XMP, ANIMATED = 16, 4, 2
+
+#: Where a file has these flags.
+_FLAGS_AT = 20
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -69,20 +73,25 @@ def write_webp(
     if max(delays) > LONGEST:
         raise ArgumentError(f"a frame of WebP is shown for at most {LONGEST} ms, got {max(delays)}; show it twice")
     whole = _below(*size)
-    flags = bytes((ANIMATED | (HAS_XMP if note else 0), 0, 0, 0))
+    flags = ANIMATED | (HAS_XMP if note else 0)
     times = b"\0\0" if loop else b"\1\0"
-    file.write(b"RIFF\0\0\0\0WEBP" + chunk(b"VP8X", flags + whole) + chunk(b"ANIM", b"\xff" * 4 + times))
+    head = chunk(b"VP8X", bytes((flags, 0, 0, 0)) + whole)
+    file.write(b"RIFF\0\0\0\0WEBP" + head + chunk(b"ANIM", b"\xff" * 4 + times))
     stored = done = 0
     for part in few(checked(frames, len(delays), size), TOGETHER):
         lasting = list(delays[done : done + len(part)])
         done += len(part)
-        for data in _compressed(part, lasting, size, {"lossless": lossless, "quality": 80 if lossless else quality}):
+        options = {"lossless": lossless, "quality": 80 if lossless else quality}
+        for alpha, data in _compressed(part, lasting, size, options):
             file.write(chunk(b"ANMF", data))
+            flags |= alpha
             stored += 1
     file.write(note)
     length = file.tell()
     file.seek(4)
     file.write((length - 8).to_bytes(4, "little"))
+    file.seek(_FLAGS_AT)
+    file.write(bytes((flags,)))
     file.seek(0, io.SEEK_END)
     return stored
 
@@ -94,21 +103,23 @@ def _below(width: int, height: int) -> bytes:
 
 def _compressed(
     frames: list[Frame], delays: list[int], size: tuple[int, int], options: dict[str, object]
-) -> Iterator[bytes]:
-    """Yield the data of the stored frames, each with its place and time, of a few frames."""
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the data of the stored frames of a few, each with its place and time, and `HAS_ALPHA` or 0."""
     from PIL import Image
 
     first, *rest = map(Image.fromarray, frames)
     buffer = io.BytesIO()
     first.save(buffer, "WEBP", save_all=True, append_images=rest, duration=delays, method=2, kmin=0, kmax=0, **options)
-    picture = []
+    picture, alpha = [], 0
     for kind, data in _chunks(buffer.getvalue()):
-        if kind == b"ANMF":
-            yield data
+        if kind == b"VP8X":
+            alpha = data[0] & HAS_ALPHA
+        elif kind == b"ANMF":
+            yield alpha, data
         elif kind in (b"VP8 ", b"VP8L", b"ALPH"):
             picture.append(chunk(kind, data))
     if picture:  # all frames were equal, or there was one: then it is no animation
-        yield bytes(6) + _below(*size) + sum(delays).to_bytes(3, "little") + OPAQUE + b"".join(picture)
+        yield 0, bytes(6) + _below(*size) + sum(delays).to_bytes(3, "little") + OPAQUE + b"".join(picture)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
