@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import latentkit as lk
+from latentkit.animation import from_frames
 from latentkit.render import thumbnails
 
 N, EDGE = 500, 14
@@ -511,3 +512,25 @@ def test_torch_reads_the_list(page):
     page.drag(pixels[i], pixels[i])
     rows = json.loads(page.js("return document.getElementById('map-chosen-list').value"))
     assert torch.tensor(rows).equal(LATENTS[i : i + 1])
+
+
+@pytest.mark.parametrize(("suffix", "options"), [(".gif", {}), (".webp", {"lossless": True}), (".apng", {})])
+def test_a_browser_shows_the_frames_that_were_written(suffix, options, driver, tmp_path):
+    """Differences between frames are the writer's business: decoders agree, and browsers may still show others."""
+    grey = np.add.outer(np.arange(64), np.arange(64))[None] + 9 * np.arange(24)[:, None, None]
+    frames = [np.repeat(np.uint8(frame % 256 // (1 + k % 3))[..., None], 3, 2) for k, frame in enumerate(grey)]
+    for k, frame in enumerate(frames):
+        frame[20:40] = frames[0][20:40]  # what stays, beside what changes
+        frame[2 * k : 2 * k + 10, 5:15] = 255
+    film = from_frames(frames, fps=25, loop=False).save(tmp_path / f"film{suffix}", **options)
+    (tmp_path / "page.html").write_text(f'<body style="margin: 0"><img src="{film.name}">', encoding="utf-8")
+    driver.get((tmp_path / "page.html").as_uri())
+    until, shown = time.monotonic() + 20, None
+    while time.monotonic() < until:  # it stays at its last frame
+        picture = Image.open(io.BytesIO(driver.find_element("tag name", "img").screenshot_as_png))
+        shown = np.array(picture.convert("RGB"))
+        if (shown == frames[-1]).all():
+            break
+        time.sleep(0.2)
+    assert shown is not None
+    assert np.abs(shown.astype(int) - frames[-1]).max() == 0
