@@ -40,6 +40,7 @@ from benchmarks.claims import Ratio, at_least, concluded, number, parsed, parser
 from benchmarks.clocks import Rounds, interleaved, timed
 from benchmarks.handtuned import Way, critic_ways, generator_ways
 from benchmarks.profiles import operations_of
+from benchmarks.rates import DTYPES, product_rate
 from latentkit.errors import ArgumentError
 from latentkit.nets import DCGANCritic, DCGANGenerator
 from latentkit.nets.fitting import initialised
@@ -250,14 +251,6 @@ def ratios_of(
     return ratios
 
 
-def product_rate(dtype: torch.dtype, clock: Any) -> float:
-    """Return operations a second of a product of square matrices, the best of several."""
-    one = (torch.arange(1024 * 1024) % 7 - 3).reshape(1024, 1024).to(dtype)
-    run = timed(lambda: one @ one, clock)
-    run()
-    return 2.0 * 1024**3 / min(run() for _ in range(10))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     options = parser(__doc__)
@@ -268,7 +261,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parsed(options, argv, quick={"rounds": 1, "count": 64})
     torch.set_num_threads(arguments.threads)
     clock = time.process_time if arguments.threads == 1 else time.perf_counter
-    rate = {"float32": product_rate(torch.float32, clock), "bfloat16": product_rate(torch.bfloat16, clock)}
+    rate = {name: product_rate(getattr(torch, name), clock=clock) for name in DTYPES}
     print(", ".join(f"{name} products {value / 1e9:.0f} GFLOP/s" for name, value in rate.items()), flush=True)
     before = copy.copy(os.environ.get("XDG_CACHE_HOME"))
     found: list[dict[str, Any]] = []

@@ -11,8 +11,7 @@ import torch
 
 from benchmarks.clocks import timed
 
-__all__ = ["Rates", "measured_rates", "product_rate", "threads"]
-
+__all__ = ["DTYPES", "Rates", "measured_rates", "product_rate", "threads"]
 
 DTYPES = ("float32", "bfloat16")
 

@@ -77,11 +77,11 @@ def write_webp(
     times = b"\0\0" if loop else b"\1\0"
     head = chunk(b"VP8X", bytes((flags, 0, 0, 0)) + whole)
     file.write(b"RIFF\0\0\0\0WEBP" + head + chunk(b"ANIM", b"\xff" * 4 + times))
+    options = {"lossless": lossless, "quality": 80 if lossless else quality}
     stored = done = 0
     for part in few(checked(frames, len(delays), size), TOGETHER):
         lasting = list(delays[done : done + len(part)])
         done += len(part)
-        options = {"lossless": lossless, "quality": 80 if lossless else quality}
         for alpha, data in _compressed(part, lasting, size, options):
             file.write(chunk(b"ANMF", data))
             flags |= alpha
